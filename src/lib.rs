@@ -1,0 +1,8 @@
+//! `pipelined` keeps container images built: one daemon, one TOML file, one work directory.
+//!
+//! The map, from the words upwards; arrows run down only, and `tests/architecture.rs` holds them:
+//!
+//! - [`model`]: the words (project, ref, commit, job, outcome) as types
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod model;

@@ -1,0 +1,27 @@
+//! The words of the project as types, so that a project's name, a ref and a commit cannot be mixed up.
+//!
+//! Nothing here may do IO, read a clock or know another module: everything else stands on it.
+
+mod commit;
+mod env;
+mod failure;
+mod history;
+mod job;
+mod mask;
+mod project;
+mod refname;
+mod state;
+mod template;
+mod write;
+
+pub use commit::{CommitError, CommitId};
+pub use env::{CALLBACK_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file};
+pub use failure::{Failure, FailureKind};
+pub use history::settles;
+pub use job::{Job, JobId, JobState, Outcome, Reason, Step};
+pub use mask::mask_url;
+pub use project::{ProjectName, ProjectNameError};
+pub use refname::{RefKind, RefName, RefNameError};
+pub use state::{Mode, Seen, State};
+pub use template::{Template, TemplateError};
+pub use write::Write;

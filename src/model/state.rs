@@ -1,0 +1,77 @@
+//! What the planner knows: the live jobs, and what the last look at each remote saw.
+
+use super::{CommitId, Job, JobId, JobState, ProjectName, RefName};
+use std::collections::BTreeMap;
+
+/// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Jobs without an outcome.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// What was seen of each project's remote.
+    pub projects: BTreeMap<ProjectName, Seen>,
+    /// The identity of the next job.
+    pub next_id: i64,
+    /// Whether jobs may be queued and started.
+    pub mode: Mode,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            projects: BTreeMap::new(),
+            next_id: 1,
+            mode: Mode::Normal,
+        }
+    }
+}
+
+/// What was seen of a project's remote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The selected refs and their tips at the last look.
+    pub refs: BTreeMap<RefName, CommitId>,
+    /// The patterns by which refs were selected then; none before the first look. Refs that another selection brings in
+    /// count as first sight.
+    pub selection: Option<String>,
+    /// `BUILD_NUMBER` of the last job.
+    pub last_number: i64,
+}
+
+/// What the daemon is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All.
+    Normal,
+    /// No new jobs; those that are there finish (INT).
+    Draining,
+    /// Nothing is started any more (TERM).
+    Stopping,
+}
+
+impl State {
+    /// Whether nothing is left to do before the daemon may go.
+    pub fn is_finished(&self) -> bool {
+        let running = self.jobs.values().any(Job::is_running);
+        match self.mode {
+            Mode::Normal => false,
+            Mode::Stopping => !running,
+            // A job that waits for its backoff keeps; it runs after the next start.
+            Mode::Draining => {
+                !running
+                    && !self
+                        .jobs
+                        .values()
+                        .any(|job| matches!(job.state, JobState::Queued { not_before: None }))
+            }
+        }
+    }
+
+    /// The live jobs of a ref.
+    pub fn live<'a>(&'a self, project: &'a ProjectName, reference: &'a RefName) -> impl Iterator<Item = &'a Job> {
+        self.jobs
+            .values()
+            .filter(move |job| job.project == *project && job.reference == *reference)
+    }
+}

@@ -1,0 +1,42 @@
+//! What a decision records.
+
+use super::{CommitId, Failure, Job, JobId, ProjectName, RefName, Step};
+
+/// What to record. All writes of a decision are one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// A job as it now is; `lasting` tells whether a skip settles the commit.
+    Job {
+        /// The job.
+        job: Job,
+        /// Whether a skip holds when the ref shows the commit again.
+        lasting: bool,
+    },
+    /// An attempt of a job begins.
+    Attempt(JobId),
+    /// The attempt of a job has ended.
+    AttemptEnd {
+        /// Whose.
+        job: JobId,
+        /// Why it did not end well.
+        failure: Option<(Step, Failure)>,
+        /// The image that it built.
+        image_id: Option<String>,
+    },
+    /// The tip of a ref, or that it is not followed any more.
+    Ref {
+        /// Whose.
+        project: ProjectName,
+        /// Which.
+        reference: RefName,
+        /// Its tip.
+        commit: Option<CommitId>,
+    },
+    /// The patterns of the last look.
+    Selection {
+        /// Whose.
+        project: ProjectName,
+        /// See [`super::Seen`].
+        selection: String,
+    },
+}
