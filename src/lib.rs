@@ -3,6 +3,8 @@
 //! The map, from the words upwards; arrows run down only, and `tests/architecture.rs` holds them:
 //!
 //! - [`model`]: the words (project, ref, commit, job, outcome) as types
+//! - [`process`]: the only place that starts a child
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod model;
+pub mod process;
