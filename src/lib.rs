@@ -3,8 +3,10 @@
 //! The map, from the words upwards; arrows run down only, and `tests/architecture.rs` holds them:
 //!
 //! - [`model`]: the words (project, ref, commit, job, outcome) as types
+//! - [`config`]: the file that users write
 //! - [`process`]: the only place that starts a child
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod config;
 pub mod model;
 pub mod process;

@@ -1,0 +1,153 @@
+//! Every key that a config may have.
+//!
+//! It exists so that reading, "did you mean" and the example file agree on one list. A key that is not here must never
+//! be accepted.
+
+/// At the top of the file.
+pub(super) const TOP: &[&str] = &[
+    "limit",
+    "interval",
+    "workdir",
+    "engine",
+    "grace",
+    "poll_timeout",
+    "log_limit",
+    "retry",
+    "log_level",
+    "log_format",
+    "log_dir",
+    "log_keep",
+    "watch_config",
+    "defaults",
+    "projects",
+];
+
+/// In `[retry]`.
+pub(super) const RETRY: &[&str] = &["attempts", "delay", "max_delay"];
+
+/// In `[defaults]`.
+pub(super) const DEFAULTS: &[&str] = &[
+    "enabled",
+    "branches",
+    "tags",
+    "initial",
+    "shallow",
+    "submodules",
+    "timeout",
+    "callback_timeout",
+    "env",
+    "env_file",
+    "prepare_callback",
+    "success_callback",
+    "error_callback",
+    "image",
+    "run",
+    "rsync",
+];
+
+/// In `[projects.NAME]`.
+pub(super) const PROJECT: &[&str] = &[
+    "enabled",
+    "remote",
+    "branches",
+    "tags",
+    "initial",
+    "shallow",
+    "submodules",
+    "timeout",
+    "callback_timeout",
+    "env",
+    "env_file",
+    "prepare_callback",
+    "success_callback",
+    "error_callback",
+    "image",
+    "run",
+    "rsync",
+];
+
+/// In `[projects.NAME.image]`.
+pub(super) const IMAGE: &[&str] = &[
+    "file",
+    "context",
+    "target",
+    "pull",
+    "cache",
+    "build_args",
+    "labels",
+    "tags",
+];
+
+/// In `[projects.NAME.run]`.
+pub(super) const RUN: &[&str] = &[
+    "command",
+    "read_only",
+    "tmpfs",
+    "network",
+    "labels",
+    "env",
+    "engine_socket",
+];
+
+/// In `[projects.NAME.rsync]`.
+pub(super) const RSYNC: &[&str] = &["destination", "delete", "checksum", "preserve", "include"];
+
+/// Each kind of table with the words that name it.
+pub(super) const TABLES: &[(&[&str], &str)] = &[
+    (TOP, "at the top of the file"),
+    (RETRY, "in [retry]"),
+    (PROJECT, "in [projects.NAME]"),
+    (IMAGE, "in [projects.NAME.image]"),
+    (RUN, "in [projects.NAME.run]"),
+    (RSYNC, "in [projects.NAME.rsync]"),
+];
+
+/// The known key that a wrong one was probably meant to be.
+pub(super) fn nearest(known: &'static [&'static str], wrong: &str) -> Option<&'static str> {
+    let wrong = wrong.to_ascii_lowercase().replace('-', "_");
+    known
+        .iter()
+        .map(|key| (strsim::osa_distance(key, &wrong), *key))
+        .filter(|(distance, key)| *distance <= (key.len() / 3).max(1))
+        .min()
+        .map(|(_, key)| key)
+}
+
+/// The kind of table in which a key would be right.
+pub(super) fn home_of(key: &str) -> Option<&'static str> {
+    TABLES
+        .iter()
+        .find(|(keys, _)| keys.contains(&key))
+        .map(|(_, name)| *name)
+}
+
+/// A list of words for a help text.
+pub(super) fn listed(words: &[&str]) -> String {
+    words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_nearest_key() {
+        for (wrong, meant) in [
+            ("remot", Some("remote")),
+            ("Branches", Some("branches")),
+            ("error-callback", Some("error_callback")),
+            ("tag", Some("tags")),
+            ("zebra", None),
+        ] {
+            assert_eq!(nearest(PROJECT, wrong), meant);
+        }
+        assert_eq!(home_of("interval"), Some("at the top of the file"));
+        assert_eq!(home_of("zebra"), None);
+    }
+
+    #[test]
+    fn defaults_are_the_project_without_a_remote() {
+        let expected: Vec<_> = PROJECT.iter().filter(|k| **k != "remote").collect();
+        assert_eq!(DEFAULTS.iter().collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,219 @@
+//! What a config means, with every default filled in.
+
+use super::Pattern;
+use crate::model::{ProjectName, Template};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Jobs at once over all projects.
+    pub limit: usize,
+    /// How often each remote is asked.
+    pub interval: Duration,
+    /// Absolute path of the work directory.
+    pub workdir: PathBuf,
+    /// What builds and runs containers.
+    pub engine: EngineKind,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    /// For one answer of a remote.
+    pub poll_timeout: Duration,
+    /// Bytes of one `build.log`, after which output is counted and left out.
+    pub log_limit: u64,
+    /// What happens after an errored attempt.
+    pub retry: Retry,
+    /// The daemon's own log.
+    pub log: LogConfig,
+    /// Reload when the file changes.
+    pub watch_config: bool,
+    /// Every project, enabled or not.
+    pub projects: BTreeMap<ProjectName, Project>,
+}
+
+/// Backoff of errored jobs: `delay`, doubled each time up to `max_delay`, until `attempts` were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all, the first included; 1 means no retry.
+    pub attempts: u32,
+    /// Before the second attempt.
+    pub delay: Duration,
+    /// The longest wait.
+    pub max_delay: Duration,
+}
+
+/// Where the daemon's own log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// error, warn, info, debug or trace.
+    pub level: tracing::Level,
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// A daily file there, beside stderr.
+    pub dir: Option<PathBuf>,
+    /// How many daily files are kept.
+    pub keep: usize,
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What builds and runs containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The podman command.
+    Podman,
+    /// The docker command.
+    Docker,
+}
+
+/// One git remote and what to do with its commits. This is what is frozen into a job's attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its table's name.
+    pub name: ProjectName,
+    /// Whether it is watched.
+    pub enabled: bool,
+    /// URL or path as git takes it; may hold credentials, so show it through `mask_url` only.
+    pub remote: String,
+    /// Which branches are followed.
+    pub branches: Vec<Pattern>,
+    /// Which tags are followed.
+    pub tags: Vec<Pattern>,
+    /// What happens to refs that are there when the project is first seen.
+    pub initial: Initial,
+    /// Only the commit, without history.
+    pub shallow: bool,
+    /// Check out submodules too.
+    pub submodules: bool,
+    /// For each command of a job.
+    pub timeout: Duration,
+    /// For each callback.
+    pub callback_timeout: Duration,
+    /// In order, later wins: `[defaults]` env_file, `[defaults]` env, the project's env_file, the project's env.
+    pub env: Vec<EnvLayer>,
+    /// After the checkout.
+    pub prepare_callback: Option<Vec<String>>,
+    /// The last step.
+    pub success_callback: Option<Vec<String>>,
+    /// After a failure.
+    pub error_callback: Option<Vec<String>>,
+    /// What is built.
+    pub image: Option<Image>,
+    /// Run what was built.
+    pub run: Option<Run>,
+    /// Copy the result.
+    pub rsync: Option<Rsync>,
+}
+
+/// First sight of a project's refs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initial {
+    /// Branches are built, tags are recorded as skipped.
+    Heads,
+    /// Both are built.
+    All,
+    /// Neither is built.
+    None,
+}
+
+/// A source of environment variables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvLayer {
+    /// An env file, read when a job starts. Its values are secret: never an ARG, never shown.
+    File(PathBuf),
+    /// Values from the config: also build ARGs and run ENV.
+    Table(BTreeMap<String, String>),
+}
+
+/// How a Containerfile becomes an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// In the checkout; none: `Containerfile`, else `Dockerfile`.
+    pub file: Option<PathBuf>,
+    /// The build context, in the checkout.
+    pub context: PathBuf,
+    /// The stage to build; none: the last.
+    pub target: Option<String>,
+    /// When bases are fetched.
+    pub pull: Pull,
+    /// Use the engine's layer cache.
+    pub cache: bool,
+    /// ARG values.
+    pub build_args: BTreeMap<String, Template>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, Template>,
+    /// Names in the engine's storage.
+    pub tags: Vec<Template>,
+}
+
+/// When bases are fetched from their registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// Ask the registry each time; if it cannot be asked and the image is here, use that one.
+    Newer,
+    /// Ask the registry each time, and fail if it cannot be asked.
+    Always,
+    /// Only when the image is not here.
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// How the built image is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// In place of the image's own command.
+    pub command: Option<Vec<String>>,
+    /// Read-only root file system.
+    pub read_only: bool,
+    /// Size of the tmpfs on /tmp.
+    pub tmpfs: Tmpfs,
+    /// As `--network` takes it; none: the engine's default.
+    pub network: Option<String>,
+    /// Labels of the container.
+    pub labels: BTreeMap<String, Template>,
+    /// Further variables in the container.
+    pub env: BTreeMap<String, Template>,
+    /// Mount the engine's socket: whoever has it owns the engine.
+    pub engine_socket: bool,
+}
+
+/// The size of a tmpfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tmpfs {
+    /// Of the machine's memory, 1 to 100.
+    Percent(u8),
+    /// Bytes.
+    Bytes(u64),
+}
+
+/// Where results are copied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rsync {
+    /// A directory, or `host:path`, or `rsync://…`.
+    pub destination: Template,
+    /// Remove what the source does not have.
+    pub delete: bool,
+    /// Compare contents, not size and time.
+    pub checksum: bool,
+    /// Keep owner, group, modes and times.
+    pub preserve: bool,
+    /// Copy only what matches one of these.
+    pub include: Vec<String>,
+}

@@ -1,0 +1,233 @@
+//! A config printed back, with every default filled in.
+//!
+//! It exists so that a person sees what the daemon sees. What is printed can be read again as a config, but for what is
+//! masked: it must never print a credential, wherever in the config it hides.
+
+use super::secret::{is_secret_name, mask_text};
+use super::{Config, EngineKind, EnvLayer, Image, Initial, LogFormat, Project, Pull, Rsync, Run, Tmpfs};
+use crate::model::{Template, mask_url};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MASK: &str = "***";
+
+/// As TOML, as a user would write it.
+pub fn to_toml(config: &Config) -> Result<String, toml::ser::Error> {
+    toml::to_string(&shown(config))
+}
+
+/// The same as JSON.
+pub fn to_json(config: &Config) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::to_value(shown(config))
+}
+
+// In TOML values come before tables, and so do the fields here.
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    limit: usize,
+    interval: String,
+    workdir: &'a Path,
+    engine: EngineKind,
+    grace: String,
+    poll_timeout: String,
+    log_limit: u64,
+    log_level: String,
+    log_format: LogFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_dir: Option<&'a Path>,
+    log_keep: usize,
+    watch_config: bool,
+    retry: ShownRetry,
+    projects: BTreeMap<&'a str, ShownProject<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownRetry {
+    attempts: u32,
+    delay: String,
+    max_delay: String,
+}
+
+#[derive(Serialize)]
+struct ShownProject<'a> {
+    enabled: bool,
+    remote: String,
+    branches: Vec<&'a str>,
+    tags: Vec<&'a str>,
+    initial: Initial,
+    shallow: bool,
+    submodules: bool,
+    timeout: String,
+    callback_timeout: String,
+    env_file: Vec<&'a PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prepare_callback: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    success_callback: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_callback: Option<Vec<String>>,
+    env: BTreeMap<&'a str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ShownImage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<ShownRun<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rsync: Option<ShownRsync<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownImage<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a Path>,
+    context: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    pull: Pull,
+    cache: bool,
+    tags: Vec<String>,
+    build_args: BTreeMap<&'a str, String>,
+    labels: BTreeMap<&'a str, String>,
+}
+
+#[derive(Serialize)]
+struct ShownRun<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
+    read_only: bool,
+    tmpfs: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<&'a str>,
+    engine_socket: bool,
+    labels: BTreeMap<&'a str, String>,
+    env: BTreeMap<&'a str, String>,
+}
+
+#[derive(Serialize)]
+struct ShownRsync<'a> {
+    destination: String,
+    delete: bool,
+    checksum: bool,
+    preserve: bool,
+    include: &'a [String],
+}
+
+fn shown(config: &Config) -> Shown<'_> {
+    Shown {
+        limit: config.limit,
+        interval: duration(config.interval),
+        workdir: &config.workdir,
+        engine: config.engine,
+        grace: duration(config.grace),
+        poll_timeout: duration(config.poll_timeout),
+        log_limit: config.log_limit,
+        log_level: config.log.level.to_string().to_lowercase(),
+        log_format: config.log.format,
+        log_dir: config.log.dir.as_deref(),
+        log_keep: config.log.keep,
+        watch_config: config.watch_config,
+        retry: ShownRetry {
+            attempts: config.retry.attempts,
+            delay: duration(config.retry.delay),
+            max_delay: duration(config.retry.max_delay),
+        },
+        projects: config
+            .projects
+            .iter()
+            .map(|(name, p)| (name.as_str(), project(p)))
+            .collect(),
+    }
+}
+
+fn project(project: &Project) -> ShownProject<'_> {
+    let mut env = BTreeMap::new();
+    let mut env_file = Vec::new();
+    for layer in &project.env {
+        match layer {
+            EnvLayer::File(path) => env_file.push(path),
+            EnvLayer::Table(table) => env.extend(table.iter().map(|(n, v)| (n.as_str(), value(n, v)))),
+        }
+    }
+    ShownProject {
+        enabled: project.enabled,
+        remote: mask_url(&project.remote),
+        branches: project.branches.iter().map(super::Pattern::as_str).collect(),
+        tags: project.tags.iter().map(super::Pattern::as_str).collect(),
+        initial: project.initial,
+        shallow: project.shallow,
+        submodules: project.submodules,
+        timeout: duration(project.timeout),
+        callback_timeout: duration(project.callback_timeout),
+        env_file,
+        prepare_callback: project.prepare_callback.as_deref().map(command),
+        success_callback: project.success_callback.as_deref().map(command),
+        error_callback: project.error_callback.as_deref().map(command),
+        env,
+        image: project.image.as_ref().map(image),
+        run: project.run.as_ref().map(run),
+        rsync: project.rsync.as_ref().map(rsync),
+    }
+}
+
+fn image(image: &Image) -> ShownImage<'_> {
+    ShownImage {
+        file: image.file.as_deref(),
+        context: &image.context,
+        target: image.target.as_deref(),
+        pull: image.pull,
+        cache: image.cache,
+        tags: image.tags.iter().map(|t| t.as_str().to_owned()).collect(),
+        build_args: templates(&image.build_args),
+        labels: templates(&image.labels),
+    }
+}
+
+fn run(run: &Run) -> ShownRun<'_> {
+    ShownRun {
+        command: run.command.as_deref().map(command),
+        read_only: run.read_only,
+        tmpfs: match run.tmpfs {
+            Tmpfs::Percent(percent) => format!("{percent}%"),
+            Tmpfs::Bytes(bytes) => bytes.to_string(),
+        },
+        network: run.network.as_deref(),
+        engine_socket: run.engine_socket,
+        labels: templates(&run.labels),
+        env: templates(&run.env),
+    }
+}
+
+fn rsync(rsync: &Rsync) -> ShownRsync<'_> {
+    ShownRsync {
+        destination: mask_text(rsync.destination.as_str()),
+        delete: rsync.delete,
+        checksum: rsync.checksum,
+        preserve: rsync.preserve,
+        include: &rsync.include,
+    }
+}
+
+fn duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn command(argv: &[String]) -> Vec<String> {
+    argv.iter().map(|argument| mask_text(argument)).collect()
+}
+
+fn templates(table: &BTreeMap<String, Template>) -> BTreeMap<&str, String> {
+    table
+        .iter()
+        .map(|(name, t)| (name.as_str(), value(name, t.as_str())))
+        .collect()
+}
+
+fn value(name: &str, value: &str) -> String {
+    if is_secret_name(name) {
+        MASK.to_owned()
+    } else {
+        mask_text(value)
+    }
+}
