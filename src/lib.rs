@@ -5,8 +5,10 @@
 //! - [`model`]: the words (project, ref, commit, job, outcome) as types
 //! - [`config`]: the file that users write
 //! - [`process`]: the only place that starts a child
+//! - [`reconcile`]: what to build and when, decided without any effect
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod config;
 pub mod model;
 pub mod process;
+pub mod reconcile;

@@ -1,0 +1,54 @@
+//! What people ask for.
+
+use super::event::Effect;
+use super::handle::{Tip, Turn};
+use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName};
+
+impl Turn<'_> {
+    pub(super) fn build_requested(&mut self, project: &ProjectName, reference: &RefName, commit: &CommitId) {
+        let known = self.config.projects.get(project).is_some_and(|p| p.enabled);
+        if !known || self.state.mode != Mode::Normal {
+            return;
+        }
+        let waiting = self
+            .state
+            .live(project, reference)
+            .find(|job| job.commit == *commit && job.is_queued())
+            .map(|job| job.id);
+        let id = match waiting {
+            Some(id) => {
+                self.put(id, |job| {
+                    job.state = JobState::Queued { not_before: None };
+                    job.reason = Reason::Manual;
+                    job.note = "asked for, and was queued already".to_owned();
+                });
+                id
+            }
+            None => {
+                let tip = Tip {
+                    project,
+                    reference,
+                    commit,
+                };
+                let queued = JobState::Queued { not_before: None };
+                self.add(tip, Reason::Manual, None, queued, "asked for".to_owned())
+            }
+        };
+        self.decision.effects.push(Effect::Queued(id));
+    }
+
+    pub(super) fn cancel_requested(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id) else { return };
+        match job.state {
+            JobState::Queued { .. } => self.end(id, Outcome::Cancelled, "cancelled by request before it started"),
+            JobState::Running { cancelling: false } => {
+                self.put(id, |job| {
+                    job.state = JobState::Running { cancelling: true };
+                    job.note = "being cancelled by request".to_owned();
+                });
+                self.decision.effects.push(Effect::Cancel(id));
+            }
+            JobState::Running { cancelling: true } | JobState::Done(_) => {}
+        }
+    }
+}

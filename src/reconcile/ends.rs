@@ -1,0 +1,99 @@
+//! What the end of an attempt, or of a daemon, means for its job.
+
+use super::handle::Turn;
+use super::retry::{backoff, later};
+use crate::model::{Failure, FailureKind, JobId, JobState, Outcome, Step, Write};
+
+impl Turn<'_> {
+    pub(super) fn recovered(&mut self) {
+        let running: Vec<JobId> = self
+            .state
+            .jobs
+            .values()
+            .filter(|j| j.is_running())
+            .map(|j| j.id)
+            .collect();
+        for id in running {
+            self.requeue(id, "the daemon was gone while it ran: it runs again");
+        }
+    }
+
+    /// An interrupted attempt does not count. What a person cancelled before the end came stays cancelled.
+    pub(super) fn requeue(&mut self, id: JobId, note: &str) {
+        self.put(id, |job| {
+            if let JobState::Running { cancelling: true } = job.state {
+                job.state = JobState::Done(Outcome::Cancelled);
+                job.note = "cancelled by request".to_owned();
+            } else {
+                job.state = JobState::Queued { not_before: None };
+                job.note = note.to_owned();
+            }
+        });
+    }
+
+    pub(super) fn attempt_ended(
+        &mut self,
+        id: JobId,
+        result: Result<(), (Step, Failure)>,
+        image_id: Option<String>,
+        last: bool,
+    ) {
+        let Some(job) = self.state.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
+            return;
+        };
+        self.decision.writes.push(Write::AttemptEnd {
+            job: id,
+            failure: result.clone().err(),
+            image_id,
+        });
+        let (step, failure) = match result {
+            Ok(()) => {
+                self.put(id, |job| {
+                    job.attempts += 1;
+                    job.state = JobState::Done(Outcome::Succeeded);
+                    job.failure = None;
+                    job.note = "all steps ended well".to_owned();
+                });
+                return;
+            }
+            Err(failed) => failed,
+        };
+        if failure.kind == FailureKind::Cancelled {
+            return self.requeue(id, "the daemon stopped while it ran: it runs again");
+        }
+        if failure.kind == FailureKind::Superseded {
+            // Forgotten, so that the next look at the remote decides anew.
+            self.set_ref(&job.project, &job.reference, None);
+        }
+        let attempts = job.attempts + 1;
+        let cancelling = matches!(job.state, JobState::Running { cancelling: true });
+        let retry = &self.config.retry;
+        let again = failure.kind == FailureKind::Errored && !last && !cancelling;
+        let wait = backoff(retry, attempts);
+        let now = self.now;
+        let allowed = retry.attempts.max(attempts);
+        let last_place = self.state.next_id;
+        self.put(id, |job| {
+            job.attempts = attempts;
+            if again {
+                // It had its turn: a ref that errors all the time, or whoever inherits its place, must not hold up others.
+                job.place = last_place;
+                job.state = JobState::Queued {
+                    not_before: Some(later(now, wait)),
+                };
+                job.note = format!(
+                    "attempt {attempts} of {allowed} errored, tried again in {}: {failure}",
+                    humantime::format_duration(wait)
+                );
+            } else {
+                let outcome = failure.outcome();
+                job.state = JobState::Done(outcome);
+                job.note = match outcome {
+                    Outcome::Errored if attempts > 1 => format!("after {attempts} attempts: {failure}"),
+                    _ => failure.to_string(),
+                };
+            }
+            job.failure = Some((step, failure));
+        });
+    }
+}

@@ -1,0 +1,203 @@
+//! The one function that decides.
+
+use super::event::{Decision, Effect, Event};
+use super::queue::startable;
+use crate::config::Config;
+use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, State, Write};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Takes one event into the state. Replaying an event that was taken already changes nothing.
+pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) -> Decision {
+    let mut turn = Turn {
+        state,
+        config,
+        now,
+        decision: Decision::default(),
+    };
+    match event {
+        Event::Recovered => turn.recovered(),
+        Event::RefsListed { project, refs, settled } => turn.refs_listed(&project, &refs, &settled),
+        Event::BuildRequested {
+            project,
+            reference,
+            commit,
+        } => turn.build_requested(&project, &reference, &commit),
+        Event::CancelRequested { job } => turn.cancel_requested(job),
+        Event::AttemptEnded {
+            job,
+            result,
+            image_id,
+            last,
+        } => turn.attempt_ended(job, result, image_id, last),
+        Event::ConfigChanged | Event::Tick => {}
+        Event::Drain => {
+            if turn.state.mode == Mode::Normal {
+                turn.state.mode = Mode::Draining;
+            }
+        }
+        Event::Stop => turn.stop(),
+    }
+    turn.drop_unwatched();
+    turn.supersede_stale();
+    turn.start();
+    turn.decision
+}
+
+/// A commit at the tip of a project's ref.
+#[derive(Clone, Copy)]
+pub(super) struct Tip<'a> {
+    pub project: &'a ProjectName,
+    pub reference: &'a RefName,
+    pub commit: &'a CommitId,
+}
+
+pub(super) struct Turn<'a> {
+    pub state: &'a mut State,
+    pub config: &'a Config,
+    pub now: Timestamp,
+    pub decision: Decision,
+}
+
+impl Turn<'_> {
+    /// Changes a live job and records it. What is done leaves the state.
+    pub(super) fn put(&mut self, id: JobId, change: impl FnOnce(&mut Job)) {
+        self.put_with(id, true, change);
+    }
+
+    pub(super) fn put_with(&mut self, id: JobId, lasting: bool, change: impl FnOnce(&mut Job)) {
+        let Some(job) = self.state.jobs.get_mut(&id) else {
+            return;
+        };
+        change(job);
+        let job = job.clone();
+        if !job.is_live() {
+            self.state.jobs.remove(&id);
+        }
+        self.decision.writes.push(Write::Job { job, lasting });
+    }
+
+    pub(super) fn end(&mut self, id: JobId, outcome: Outcome, note: impl Into<String>) {
+        self.put(id, |job| {
+            job.state = JobState::Done(outcome);
+            job.note = note.into();
+        });
+    }
+
+    pub(super) fn set_ref(&mut self, project: &ProjectName, reference: &RefName, commit: Option<&CommitId>) {
+        let seen = self.state.projects.entry(project.clone()).or_default();
+        let before = match commit {
+            Some(commit) => seen.refs.insert(reference.clone(), commit.clone()),
+            None => seen.refs.remove(reference),
+        };
+        if before.as_ref() != commit {
+            self.decision.writes.push(Write::Ref {
+                project: project.clone(),
+                reference: reference.clone(),
+                commit: commit.cloned(),
+            });
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        tip: Tip<'_>,
+        reason: Reason,
+        place: Option<i64>,
+        state: JobState,
+        cause: String,
+    ) -> JobId {
+        let id = JobId(self.state.next_id);
+        self.state.next_id += 1;
+        let skipped = matches!(state, JobState::Done(_));
+        let seen = self.state.projects.entry(tip.project.clone()).or_default();
+        if !skipped {
+            seen.last_number += 1;
+        }
+        let job = Job {
+            id,
+            project: tip.project.clone(),
+            reference: tip.reference.clone(),
+            commit: tip.commit.clone(),
+            number: if skipped { 0 } else { seen.last_number },
+            reason,
+            cause,
+            place: place.unwrap_or(id.0),
+            created: self.now,
+            state,
+            attempts: 0,
+            note: String::new(),
+            failure: None,
+        };
+        self.state.jobs.insert(id, job);
+        self.put(id, |_| {});
+        id
+    }
+
+    /// Nothing of a project that is not watched waits; a job that comes back to the queue may find that its project went
+    /// while it ran.
+    fn drop_unwatched(&mut self) {
+        let config = self.config;
+        let dropped: Vec<Job> = self
+            .state
+            .jobs
+            .values()
+            .filter(|job| job.is_queued() && !config.projects.get(&job.project).is_some_and(|p| p.enabled))
+            .cloned()
+            .collect();
+        for job in dropped {
+            let why = if config.projects.contains_key(&job.project) {
+                "the project was disabled"
+            } else {
+                "the project was removed from the config"
+            };
+            // Forgotten, so that it is seen anew when the project comes back.
+            self.set_ref(&job.project, &job.reference, None);
+            self.put_with(job.id, false, |job| {
+                job.state = JobState::Done(Outcome::Skipped);
+                job.note = why.to_owned();
+            });
+        }
+    }
+
+    fn stop(&mut self) {
+        self.state.mode = Mode::Stopping;
+        for job in self.state.jobs.values().filter(|job| job.is_running()) {
+            self.decision.effects.push(Effect::Interrupt(job.id));
+        }
+    }
+
+    /// Of the queued jobs of a ref that polls made, only the newest is worth running: a retry or an interrupted job may
+    /// find that a newer commit was queued while it ran.
+    fn supersede_stale(&mut self) {
+        let mut newest: BTreeMap<(&ProjectName, &RefName), &Job> = BTreeMap::new();
+        let mut stale = Vec::new();
+        for job in self.state.jobs.values() {
+            if !job.is_queued() || job.reason == Reason::Manual {
+                continue;
+            }
+            if let Some(older) = newest.insert((&job.project, &job.reference), job) {
+                stale.push((older.id, older.place, job.id, job.commit.clone()));
+            }
+        }
+        for (older, place, newer, commit) in stale {
+            self.end(
+                older,
+                Outcome::Superseded,
+                format!("the ref moved to {}", commit.short()),
+            );
+            self.put(newer, |job| job.place = job.place.min(place));
+        }
+    }
+
+    fn start(&mut self) {
+        for id in startable(self.state, self.config, self.now) {
+            self.put(id, |job| {
+                job.state = JobState::Running { cancelling: false };
+                job.note.clear();
+            });
+            self.decision.writes.push(Write::Attempt(id));
+            self.decision.effects.push(Effect::Start(id));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What to build and when: a pure function from (state, config, time, event) to decisions.
+//!
+//! PURE: no clock, no file, no process, no task. The daemon commits the writes of a decision first and acts on its
+//! effects second; `plan` runs the same function and throws the effects away.
+
+mod asked;
+mod ends;
+mod event;
+mod handle;
+mod polls;
+mod queue;
+mod retry;
+mod sight;
+
+pub use event::{Decision, Effect, Event};
+pub use handle::handle;
+pub use queue::next_wake;
+pub use retry::backoff;
+pub use sight::{is_selected, selection};
