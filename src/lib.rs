@@ -6,9 +6,13 @@
 //! - [`config`]: the file that users write
 //! - [`process`]: the only place that starts a child
 //! - [`reconcile`]: what to build and when, decided without any effect
+//! - [`store`]: the record of it, in SQLite
+//! - [`workdir`]: the directories that people look into
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod config;
 pub mod model;
 pub mod process;
 pub mod reconcile;
+pub mod store;
+pub mod workdir;

@@ -1,0 +1,67 @@
+//! The tables, version by version.
+
+/// `PRAGMA application_id`: "PIPD".
+pub(super) const APPLICATION_ID: i32 = 0x5049_5044;
+
+/// One script a version: the first makes an empty database version 1, the next takes 1 to 2, and so on. Times are
+/// milliseconds since 1970, refs are bytes.
+pub(super) const MIGRATIONS: &[&str] = &["
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE projects (
+    name        TEXT PRIMARY KEY,
+    selection   TEXT,
+    last_number INTEGER NOT NULL DEFAULT 0,
+    -- what polling has to complain about
+    failing_since INTEGER,
+    poll_error    TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE refs (
+    project   TEXT NOT NULL,
+    ref       BLOB NOT NULL,
+    commit_id TEXT NOT NULL,
+    PRIMARY KEY (project, ref)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id         INTEGER PRIMARY KEY,
+    project    TEXT NOT NULL,
+    ref        BLOB NOT NULL,
+    commit_id  TEXT NOT NULL,
+    number     INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    -- why it was made, in words
+    cause      TEXT NOT NULL,
+    place      INTEGER NOT NULL,
+    created    INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('queued', 'running', 'cancelling', 'done')),
+    not_before INTEGER,
+    outcome    TEXT,
+    lasting    INTEGER NOT NULL,
+    finished   INTEGER,
+    attempts   INTEGER NOT NULL,
+    -- why it stands where it stands; empty while that goes without saying
+    note       TEXT NOT NULL,
+    failure    TEXT,
+    CHECK ((state = 'done') = (outcome IS NOT NULL)),
+    CHECK ((state = 'done') = (finished IS NOT NULL))
+) STRICT;
+CREATE INDEX jobs_of_ref ON jobs (project, ref, commit_id);
+CREATE INDEX jobs_live ON jobs (id) WHERE state <> 'done';
+
+CREATE TABLE attempts (
+    job      INTEGER NOT NULL REFERENCES jobs (id),
+    n        INTEGER NOT NULL,
+    dir      TEXT NOT NULL,
+    run      INTEGER NOT NULL,
+    started  INTEGER NOT NULL,
+    ended    INTEGER,
+    failure  TEXT,
+    image_id TEXT,
+    PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+"];

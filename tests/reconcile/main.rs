@@ -1,0 +1,6 @@
+//! Promise 1, at its root: what is decided, recorded through a real store, and found again after a crash.
+
+mod random;
+mod rules;
+mod starvation;
+mod world;
