@@ -8,9 +8,11 @@
 //! - [`reconcile`]: what to build and when, decided without any effect
 //! - [`store`]: the record of it, in SQLite
 //! - [`workdir`]: the directories that people look into
+//! - [`git`]: what a remote has, and how a commit becomes a directory
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod config;
+pub mod git;
 pub mod model;
 pub mod process;
 pub mod reconcile;

@@ -1,0 +1,278 @@
+//! Which refs a remote has.
+
+use super::environment::environment;
+use super::refs::{RefList, Rubbish, parse};
+use super::remote::Remote;
+use crate::model::{Failure, FailureKind, Step, mask_url};
+use crate::process::{Captured, Runner};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The longest answer that is read.
+const ANSWER_LIMIT: usize = 256 << 20;
+
+/// Why a remote's refs are not known. Nothing may be concluded about the refs themselves.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// No such host.
+    #[error("{remote}: the host is not known ({said}): check its name, and this machine's DNS")]
+    HostUnknown {
+        /// Masked.
+        remote: String,
+        /// Git's last words, masked.
+        said: String,
+    },
+    /// Nobody answers there.
+    #[error("{remote}: cannot connect ({said}): check host and port, the network, and that the server is up")]
+    Unreachable {
+        /// Masked.
+        remote: String,
+        /// Git's last words, masked.
+        said: String,
+    },
+    /// The server wants to know who asks.
+    #[error(
+        "{remote}: not allowed in ({said}): give credentials in the URL or by a git credential helper, or for ssh a \
+         key that the daemon's user can use without a passphrase"
+    )]
+    Auth {
+        /// Masked.
+        remote: String,
+        /// Git's last words, masked.
+        said: String,
+    },
+    /// The server, or this machine, has no repository there.
+    #[error("{remote}: there is no repository ({said}): check the path, and that the daemon's user may read it")]
+    Missing {
+        /// Masked.
+        remote: String,
+        /// Git's last words, masked.
+        said: String,
+    },
+    /// Something answers, but not as git does.
+    #[error("{remote}: did not answer like a git server ({said}): is this the URL to clone from?")]
+    NotGit {
+        /// Masked.
+        remote: String,
+        /// What came instead.
+        said: String,
+    },
+    /// No answer in time.
+    #[error("{remote}: no answer within {}: is the server up, or `poll_timeout` too short?", humantime::format_duration(*timeout))]
+    TimedOut {
+        /// Masked.
+        remote: String,
+        /// How long we waited.
+        timeout: Duration,
+    },
+    /// More refs than we read.
+    #[error("{remote}: the list of refs is longer than 256 MiB")]
+    TooLong {
+        /// Masked.
+        remote: String,
+    },
+    /// Git said no for a reason that has no case of its own.
+    #[error("{remote}: git ls-remote failed: {said}")]
+    Refused {
+        /// Masked.
+        remote: String,
+        /// Git's last words, masked.
+        said: String,
+    },
+    /// The question was called off.
+    #[error("{remote}: cancelled")]
+    Cancelled {
+        /// Masked.
+        remote: String,
+    },
+    /// Git could not be run at all.
+    #[error("{0}")]
+    Command(String),
+}
+
+impl ListError {
+    /// As the end of a step: never the user's build.
+    pub fn into_failure(self) -> Failure {
+        let kind = match self {
+            Self::Cancelled { .. } => FailureKind::Cancelled,
+            _ => FailureKind::Errored,
+        };
+        Failure::new(kind, self.to_string())
+    }
+}
+
+/// Asks a remote for its branches and tags. An empty list means that the repository is empty, and nothing else.
+pub async fn list_refs(runner: &Runner, remote: &str, cwd: &Path, timeout: Duration) -> Result<RefList, ListError> {
+    let question = Question {
+        masked: mask_url(remote),
+        remote: Remote::new(remote),
+        timeout,
+        begin: Instant::now(),
+    };
+    let env = environment(runner, remote, false, cwd)
+        .await
+        .map_err(|failure| question.command(failure))?;
+    let runner = runner.with_env(env).with_env([("LC_ALL".into(), "C".into())]);
+    let answer = question.ask(&runner, cwd).await?;
+    let list = question.read(&answer)?;
+    if !list.refs.is_empty() || !list.odd.is_empty() {
+        return Ok(list);
+    }
+    // A web page without a newline is a list of no refs to git, as is an empty page. So look again, at the packets:
+    // a server that speaks git sends some even for an empty repository.
+    let runner = runner.with_env([("GIT_TRACE_PACKET".into(), "2".into())]);
+    let answer = question.ask(&runner, cwd).await?;
+    let list = question.read(&answer)?;
+    let spoke_git = answer.stderr.lines().any(|l| l.contains("packet:") && l.contains("< "));
+    if spoke_git {
+        Ok(list)
+    } else {
+        Err(question.not_git("it sent no refs and no git packet".to_owned()))
+    }
+}
+
+struct Question {
+    remote: Remote,
+    masked: String,
+    timeout: Duration,
+    begin: Instant,
+}
+
+impl Question {
+    async fn ask(&self, runner: &Runner, cwd: &Path) -> Result<Captured, ListError> {
+        let argv = ["git", "ls-remote", "--heads", "--tags", "--", &self.remote.url].map(OsString::from);
+        let left = self.timeout.saturating_sub(self.begin.elapsed());
+        let answer = runner
+            .capture(Step::Checkout, &argv, cwd, left, ANSWER_LIMIT)
+            .await
+            .map_err(|failure| self.command(failure))?;
+        if !answer.success() {
+            return Err(self.explain(&answer.stderr));
+        }
+        if answer.truncated {
+            return Err(ListError::TooLong {
+                remote: self.masked.clone(),
+            });
+        }
+        Ok(answer)
+    }
+
+    fn read(&self, answer: &Captured) -> Result<RefList, ListError> {
+        parse(&answer.stdout).map_err(|Rubbish(line)| self.not_git(format!("it sent {line:?}")))
+    }
+
+    fn not_git(&self, said: String) -> ListError {
+        ListError::NotGit {
+            remote: self.masked.clone(),
+            said,
+        }
+    }
+
+    fn command(&self, failure: Failure) -> ListError {
+        let remote = self.masked.clone();
+        if failure.kind == FailureKind::Cancelled {
+            ListError::Cancelled { remote }
+        } else if self.begin.elapsed() >= self.timeout {
+            let timeout = self.timeout;
+            ListError::TimedOut { remote, timeout }
+        } else {
+            let prefix = format!("{}: ", Step::Checkout);
+            ListError::Command(failure.message.trim_start_matches(&prefix).to_owned())
+        }
+    }
+
+    /// Git tells its reasons in words only. A word that is not known here costs a hint, nothing more.
+    fn explain(&self, stderr: &str) -> ListError {
+        let remote = self.masked.clone();
+        let said = without_time(&self.remote.mask(telling_line(stderr)));
+        let lower = stderr.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+        if has(&[
+            "could not resolve",
+            "unable to look up",
+            "name or service not known",
+            "temporary failure in name",
+        ]) {
+            ListError::HostUnknown { remote, said }
+        } else if has(&[
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+            "permission denied (",
+            "host key verification failed",
+            "returned error: 401",
+            "returned error: 403",
+            "access denied",
+        ]) {
+            ListError::Auth { remote, said }
+        } else if has(&[
+            "not valid: is this a git repository",
+            "protocol error",
+            "invalid server response",
+        ]) {
+            ListError::NotGit { remote, said }
+        } else if has(&[
+            "failed to connect",
+            "couldn't connect",
+            "could not connect",
+            "unable to connect",
+            "connection refused",
+            "connection timed out",
+            "connection reset",
+            "no route to host",
+            "network is unreachable",
+        ]) {
+            ListError::Unreachable { remote, said }
+        } else if has(&[
+            "not found",
+            "does not exist",
+            "does not appear to be a git repository",
+            "not exported",
+            "invalid gitfile format",
+            "no such",
+        ]) {
+            ListError::Missing { remote, said }
+        } else {
+            ListError::Refused { remote, said }
+        }
+    }
+}
+
+/// The line that says most: the first that begins with `fatal:` or `ssh:`, else the last.
+fn telling_line(stderr: &str) -> &str {
+    let lines = || stderr.lines().map(str::trim).filter(|l| !l.is_empty());
+    lines()
+        .find(|l| l.starts_with("ssh: ") || l.contains("Permission denied (") || l.starts_with("Host key"))
+        .or_else(|| lines().find(|l| l.starts_with("fatal: ")))
+        .or_else(|| lines().next_back())
+        .unwrap_or("it said nothing")
+}
+
+/// What git said, without how long curl had waited: that differs from look to look, and is no other trouble.
+fn without_time(said: &str) -> String {
+    let timeless = || {
+        let (before, rest) = said.split_once(" after ")?;
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let after = unit.strip_prefix(" milliseconds").or(unit.strip_prefix(" ms"))?;
+        Some(format!("{before}{after}"))
+    };
+    timeless().unwrap_or_else(|| said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_time;
+
+    #[test]
+    fn the_same_trouble_reads_the_same() {
+        for (said, timeless) in [
+            ("connect to h port 9 after 37 ms: No", "connect to h port 9: No"),
+            ("Connection timed out after 5001 milliseconds", "Connection timed out"),
+            ("gone after 3 tries", "gone after 3 tries"),
+            ("the morning after ", "the morning after "),
+        ] {
+            assert_eq!(without_time(said), timeless);
+        }
+    }
+}

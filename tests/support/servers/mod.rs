@@ -1,0 +1,7 @@
+//! Real git servers on loopback, and one that behaves badly.
+
+mod child;
+pub mod git_daemon;
+pub mod hostile;
+pub mod http;
+pub mod ssh;
