@@ -9,9 +9,13 @@
 //! - [`store`]: the record of it, in SQLite
 //! - [`workdir`]: the directories that people look into
 //! - [`git`]: what a remote has, and how a commit becomes a directory
+//! - [`containerfile`]: what a Containerfile builds FROM
+//! - [`engine`]: podman and docker
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod config;
+pub mod containerfile;
+pub mod engine;
 pub mod git;
 pub mod model;
 pub mod process;
