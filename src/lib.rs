@@ -11,6 +11,7 @@
 //! - [`git`]: what a remote has, and how a commit becomes a directory
 //! - [`containerfile`]: what a Containerfile builds FROM
 //! - [`engine`]: podman and docker
+//! - [`pipeline`]: the steps of a job
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod config;
@@ -18,6 +19,7 @@ pub mod containerfile;
 pub mod engine;
 pub mod git;
 pub mod model;
+pub mod pipeline;
 pub mod process;
 pub mod reconcile;
 pub mod store;

@@ -1,0 +1,374 @@
+//! One attempt: steps until the first that fails, and then the error callback.
+
+use super::env::{JobEnv, job_env};
+use super::report::Report;
+use super::{image, rsync};
+use crate::config::{Image, Project, Rsync, Run};
+use crate::engine::{Engine, Scope};
+use crate::git::{self, Checkout};
+use crate::model::{Failure, FailureKind, Job, Outcome, Step};
+use crate::process::{Cancel, Marker, Runner, Supervisor};
+use crate::workdir::{Layout, job_directory};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that an attempt needs, frozen when it starts: a reload does not change it.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// What to build.
+    pub job: Job,
+    /// Counts the job's attempts from 1, interrupted ones included.
+    pub attempt: i64,
+    /// The directory's name below the ref's, without `.tmp`.
+    pub dir: String,
+    /// How to build it.
+    pub project: Project,
+    /// With what.
+    pub engine: Arc<Engine>,
+    /// Where.
+    pub layout: Layout,
+    /// Starts commands.
+    pub supervisor: Supervisor,
+    /// The workdir's own name.
+    pub instance: String,
+    /// Ends the steps: a person's cancel, or the daemon's stop.
+    pub cancel: Cancel,
+    /// Ends everything, the error callback too: the daemon's stop.
+    pub stop: Cancel,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    /// Bytes of `build.log`.
+    pub log_limit: u64,
+    /// An error on our side is not tried again after this attempt.
+    pub last: bool,
+}
+
+/// What is left of an attempt.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub result: Result<(), (Step, Failure)>,
+    /// What it built.
+    pub image_id: Option<String>,
+}
+
+/// Runs an attempt to its end. Never fails itself: whatever goes wrong is the attempt's result.
+pub async fn run(work: Work) -> Finished {
+    let Work { job, layout, dir, .. } = &work;
+    let made = job_directory(layout, &job.project, &job.reference, dir);
+    let mut attempt = Attempt::new(&work, layout.running(&job.project, &job.reference, dir));
+    let result = match made {
+        Ok(_) => attempt.steps().await,
+        Err(error) => {
+            // The error callback is told all the same, with the variables of the job.
+            let _ = attempt.setup();
+            let failure = Failure::errored(format!("{error}: {}", source_of(&error)));
+            Err((Step::Setup, failure))
+        }
+    };
+    attempt.close(&result).await;
+    Finished {
+        result,
+        image_id: attempt.image_id,
+    }
+}
+
+fn source_of(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(String::new, ToString::to_string)
+}
+
+struct Attempt<'a> {
+    work: &'a Work,
+    /// Of the job, with its `.tmp`.
+    directory: PathBuf,
+    runner: Runner,
+    report: Report,
+    image_id: Option<String>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(work: &'a Work, directory: PathBuf) -> Self {
+        let job = &work.job;
+        let runner = Runner {
+            supervisor: work.supervisor.clone(),
+            marker: Marker::job(&work.instance, job.id, work.attempt),
+            env: Vec::new(),
+            cancel: work.cancel.clone(),
+            grace: work.grace,
+            log: directory
+                .is_dir()
+                .then(|| (directory.join("build.log"), work.log_limit)),
+        };
+        let report = Report::new(
+            job,
+            &work.project.remote,
+            work.attempt,
+            work.engine.program(),
+            &directory,
+        );
+        Self {
+            work,
+            directory,
+            runner,
+            report,
+            image_id: None,
+        }
+    }
+
+    fn checkout_dir(&self) -> PathBuf {
+        self.directory.join("build")
+    }
+
+    fn write_report(&self) {
+        if !self.directory.is_dir() {
+            return;
+        }
+        if let Err(error) = self.report.write(&self.directory) {
+            // The database has the truth; a full disk will fail the job by itself.
+            tracing::warn!(directory = %self.directory.display(), %error, "cannot write build.json");
+        }
+    }
+
+    /// A step begins, unless the end was asked for meanwhile.
+    fn begin(&mut self, step: Step) -> Result<(), (Step, Failure)> {
+        if self.work.cancel.is_asked() {
+            return Err((step, Failure::new(FailureKind::Cancelled, format!("{step}: cancelled"))));
+        }
+        self.report.begin(step);
+        self.write_report();
+        Ok(())
+    }
+
+    /// A step has ended, with its time and its failure in the report.
+    fn end<T>(&mut self, step: Step, result: Result<T, Failure>) -> Result<T, (Step, Failure)> {
+        let result = result.map_err(|failure| match failure.kind {
+            // What a cancel cuts off may look like trouble of our own.
+            FailureKind::Errored if self.work.cancel.is_asked() => {
+                Failure::new(FailureKind::Cancelled, failure.message)
+            }
+            _ => failure,
+        });
+        self.report.end(result.as_ref().err().map(ToString::to_string));
+        result.map_err(|failure| (step, failure))
+    }
+
+    async fn steps(&mut self) -> Result<(), (Step, Failure)> {
+        let project = &self.work.project;
+        self.begin(Step::Setup)?;
+        let env = self.setup();
+        let env = self.end(Step::Setup, env)?;
+        self.begin(Step::Checkout)?;
+        let checked_out = self.checkout().await;
+        self.end(Step::Checkout, checked_out)?;
+        self.callback(Step::Prepare, project.prepare_callback.as_deref())
+            .await?;
+        if let Some(image) = &project.image {
+            self.build(image, &env).await?;
+        }
+        if let Some(run) = &project.run {
+            self.run(run, &env).await?;
+        }
+        if let Some(rsync) = &project.rsync {
+            self.begin(Step::Rsync)?;
+            let copied = self.rsync(rsync, &env).await;
+            self.end(Step::Rsync, copied)?;
+        }
+        let outcome = ("BUILD_OUTCOME".into(), Outcome::Succeeded.as_str().into());
+        self.runner.env.push(outcome);
+        self.callback(Step::SuccessCallback, project.success_callback.as_deref())
+            .await
+    }
+
+    async fn build(&mut self, image: &Image, env: &JobEnv) -> Result<(), (Step, Failure)> {
+        let (project, engine) = (&self.work.project, &self.work.engine);
+        self.begin(Step::Pull)?;
+        let source = image::pull(&self.runner, engine, image, env, &self.checkout_dir(), project.timeout).await;
+        let source = self.end(Step::Pull, source)?;
+        self.begin(Step::Build)?;
+        let build = image::Build {
+            engine,
+            project,
+            image,
+            job: &self.work.job,
+            env,
+            directory: &self.directory,
+            source: &source,
+        };
+        let built = build.run(&self.runner).await;
+        let built = self.end(Step::Build, built)?;
+        let name = built.tags.first().unwrap_or(&built.id);
+        self.runner.env.extend([
+            ("BUILD_IMAGE".into(), name.into()),
+            ("BUILD_IMAGE_ID".into(), built.id.clone().into()),
+            // What is only in the engine's storage has no other digest.
+            ("BUILD_IMAGE_DIGEST".into(), built.id.clone().into()),
+        ]);
+        self.image_id = Some(built.id.clone());
+        self.report.built(built);
+        Ok(())
+    }
+
+    async fn run(&mut self, run: &Run, env: &JobEnv) -> Result<(), (Step, Failure)> {
+        self.begin(Step::Run)?;
+        let step = image::RunStep {
+            engine: &self.work.engine,
+            project: &self.work.project,
+            run,
+            job: &self.work.job,
+            env,
+            directory: &self.directory,
+            // The config takes no run without an image.
+            image_id: self.image_id.as_deref().unwrap_or_default(),
+        };
+        let ran = step.run(&self.runner).await;
+        self.end(Step::Run, ran)
+    }
+
+    async fn rsync(&self, rsync: &Rsync, env: &JobEnv) -> Result<(), Failure> {
+        let is_checkout = self.work.project.run.is_none();
+        let source = if is_checkout {
+            self.checkout_dir()
+        } else {
+            self.directory.join("drop")
+        };
+        let destination = image::render(&self.runner, env, &rsync.destination)?;
+        let timeout = self.work.project.timeout;
+        rsync::rsync(&self.runner, rsync, &destination, &source, is_checkout, timeout).await
+    }
+
+    async fn callback(&mut self, step: Step, argv: Option<&[String]>) -> Result<(), (Step, Failure)> {
+        let Some(argv) = argv else { return Ok(()) };
+        self.begin(step)?;
+        let timeout = self.work.project.callback_timeout;
+        let told = callback(&self.runner, step, argv, &self.callback_dir(), timeout).await;
+        self.end(step, told)
+    }
+
+    fn setup(&mut self) -> Result<JobEnv, Failure> {
+        let job = &self.work.job;
+        self.runner.note(
+            Step::Setup,
+            &format!(
+                "job {} (number {}, attempt {}): {} {} at {}, {}: {}",
+                job.id,
+                job.number,
+                self.work.attempt,
+                job.project,
+                job.reference,
+                job.commit,
+                job.reason.as_str(),
+                job.cause
+            ),
+        );
+        let (env, result) = job_env(&self.work.project, job, &self.directory);
+        self.runner.env.clone_from(&env.all);
+        result.map(|()| env)
+    }
+
+    async fn checkout(&mut self) -> Result<(), Failure> {
+        let project = &self.work.project;
+        let dir = self.checkout_dir();
+        let checkout = Checkout {
+            remote: &project.remote,
+            reference: &self.work.job.reference,
+            commit: &self.work.job.commit,
+            dir: &dir,
+            shallow: project.shallow,
+            submodules: project.submodules,
+            timeout: project.timeout,
+        };
+        git::checkout(&self.runner, &checkout).await
+    }
+
+    /// The checkout, or the job's directory where there is none, or the workdir where not even that could be made.
+    fn callback_dir(&self) -> PathBuf {
+        let places = [self.checkout_dir(), self.directory.clone()];
+        let there = places.into_iter().find(|place| place.is_dir());
+        there.unwrap_or_else(|| self.work.layout.root().to_owned())
+    }
+
+    /// Tidies up after what was cut off, tells the error callback, and finishes the report.
+    async fn close(&mut self, result: &Result<(), (Step, Failure)>) {
+        let Err((step, failure)) = result else {
+            self.report.done(Outcome::Succeeded, None, false);
+            self.write_report();
+            return;
+        };
+        if matches!(step, Step::Pull | Step::Build | Step::Run) && failure.kind != FailureKind::Failed {
+            self.remove_containers().await;
+        }
+        let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
+        if interrupted {
+            self.runner.note(
+                *step,
+                "interrupted: the daemon stops; the job runs again after the next start",
+            );
+            self.report.interrupted();
+            self.write_report();
+            return;
+        }
+        let will_retry = failure.kind == FailureKind::Errored && !self.work.last && !self.work.cancel.is_asked();
+        let outcome = failure.outcome();
+        self.runner.note(*step, &format!("{outcome}: {failure}"));
+        self.report
+            .done(outcome, Some((*step, failure.to_string())), will_retry);
+        self.write_report();
+        if let Some(argv) = &self.work.project.error_callback
+            && outcome.calls_error_callback()
+            && !will_retry
+        {
+            self.error_callback(argv, *step, failure, outcome).await;
+        }
+    }
+
+    async fn error_callback(&mut self, argv: &[String], step: Step, failure: &Failure, outcome: Outcome) {
+        let mut runner = self.runner.with_env([
+            ("BUILD_OUTCOME".into(), outcome.as_str().into()),
+            ("BUILD_STEP".into(), step.as_str().into()),
+            ("BUILD_ERROR".into(), OsString::from(&failure.message)),
+        ]);
+        if self.work.cancel.is_asked() {
+            // It tells of a cancel, and is not what was to be cancelled.
+            runner.cancel = self.work.stop.clone();
+        }
+        let timeout = self.work.project.callback_timeout;
+        self.report.begin(Step::ErrorCallback);
+        let told = callback(&runner, Step::ErrorCallback, argv, &self.callback_dir(), timeout).await;
+        self.report.end(told.as_ref().err().map(ToString::to_string));
+        self.write_report();
+        if let Err(error) = told {
+            let job = &self.work.job;
+            tracing::warn!(job = job.id.0, project = %job.project, %error, "the error_callback failed");
+        }
+    }
+
+    async fn remove_containers(&self) {
+        let mut runner = self.runner.clone();
+        runner.cancel = Cancel::new();
+        match self
+            .work
+            .engine
+            .cleanup(&runner, Scope::Attempt(&self.runner.marker))
+            .await
+        {
+            Ok(cleaned) => tracing::debug!(
+                job = self.work.job.id.0,
+                ?cleaned,
+                "removed what a step left in the engine"
+            ),
+            Err(error) => {
+                tracing::error!(job = self.work.job.id.0, %error, "cannot remove what a step left in the engine");
+            }
+        }
+    }
+}
+
+async fn callback(runner: &Runner, step: Step, argv: &[String], cwd: &Path, timeout: Duration) -> Result<(), Failure> {
+    let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
+    match runner.logged(step, &argv, cwd, timeout).await? {
+        0 => Ok(()),
+        code => Err(Failure::failed(format!("{step}: exit code {code}"))),
+    }
+}

@@ -1,0 +1,118 @@
+//! The environment of a job's commands, and which parts of it an image may see.
+
+use crate::config::{EnvLayer, Project};
+use crate::model::{Failure, Job, RefKind, is_job_variable, mask_url, parse_env_file};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// The variables of a job. Later entries of `all` win, as a shell's assignments would.
+#[derive(Debug, Clone)]
+pub(super) struct JobEnv {
+    /// Everything, for callbacks, git, engine and rsync.
+    pub all: Vec<(OsString, OsString)>,
+    /// What may become an ARG: env tables, `CI_*` and `BUILD_*`, but nothing of an env file.
+    pub public: BTreeSet<String>,
+    /// What the run gets: `public` and the env files' names.
+    pub run: BTreeSet<String>,
+}
+
+impl JobEnv {
+    /// Whether the value comes from an env file.
+    pub fn is_secret(&self, name: &str) -> bool {
+        self.run.contains(name) && !self.public.contains(name)
+    }
+}
+
+/// Paths on this machine, which mean nothing in a container: the run has its own for two of them.
+const HOST_ONLY: [&str; 4] = ["BUILD_DIR", "BUILD_LOG", "BUILD_PATH", "BUILD_DROP"];
+
+/// The variables of a project's jobs that are not each job's own, as far as its env files can be read now.
+pub fn project_variables(project: &Project) -> Vec<(OsString, OsString)> {
+    layers(project).0.all
+}
+
+/// Reads the env files and puts everything in order. `dir` is the job's directory. What cannot be read is left out, and
+/// the first such trouble is the result: the error callback gets all the rest.
+pub(super) fn job_env(project: &Project, job: &Job, dir: &Path) -> (JobEnv, Result<(), Failure>) {
+    let (mut env, result) = layers(project);
+    for (name, value) in job_variables(project, job, dir) {
+        if !HOST_ONLY.contains(&name) {
+            env.public.insert(name.to_owned());
+        }
+        env.all.push((name.into(), value));
+    }
+    env.run.extend(env.public.iter().cloned());
+    (env, result)
+}
+
+fn layers(project: &Project) -> (JobEnv, Result<(), Failure>) {
+    let mut env = JobEnv {
+        all: Vec::new(),
+        public: BTreeSet::new(),
+        run: BTreeSet::new(),
+    };
+    let mut result = Ok(());
+    for layer in &project.env {
+        match layer {
+            EnvLayer::Table(table) => {
+                for (name, value) in table.iter().filter(|(name, _)| !is_job_variable(name)) {
+                    env.public.insert(name.clone());
+                    env.all.push((name.into(), value.into()));
+                }
+            }
+            EnvLayer::File(path) => match env_file(path) {
+                Ok(entries) => {
+                    for (name, value) in entries.into_iter().filter(|(name, _)| !is_job_variable(name)) {
+                        env.run.insert(name.clone());
+                        // What a file sets is secret, also where a table set it before.
+                        env.public.remove(&name);
+                        env.all.push((name.into(), value.into()));
+                    }
+                }
+                Err(failure) => result = result.and(Err(failure)),
+            },
+        }
+    }
+    (env, result)
+}
+
+fn env_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let unreadable = |e| Failure::errored(format!("cannot read the env_file {}: {e}", path.display()));
+    // Asked first: reading a pipe would wait for ever.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse_env_file(&text).map_err(|e| Failure::errored(format!("the env_file {} is not valid: {e}", path.display())))
+}
+
+fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str, OsString)> {
+    let short_name = OsString::from_vec(job.reference.short().to_vec());
+    let commit = job.commit.as_str();
+    let mut variables: Vec<(&'static str, OsString)> = vec![
+        ("CI", "true".into()),
+        ("CI_COMMIT_SHA", commit.into()),
+        ("CI_COMMIT_REF_NAME", short_name.clone()),
+        ("CI_PROJECT_NAME", project.name.as_str().into()),
+        ("BUILD_PROJECT", project.name.as_str().into()),
+        ("BUILD_REMOTE", mask_url(&project.remote).into()),
+        ("BUILD_REF", job.reference.as_os_str().to_owned()),
+        ("BUILD_REF_NAME", short_name.clone()),
+        ("BUILD_REF_TYPE", job.reference.kind().as_str().into()),
+        ("BUILD_COMMIT", commit.into()),
+        ("BUILD_SHORT_COMMIT", job.commit.short().into()),
+        ("BUILD_NUMBER", job.number.to_string().into()),
+        ("BUILD_REASON", job.reason.as_str().into()),
+        ("BUILD_DIR", dir.into()),
+        ("BUILD_PATH", dir.join("build").into()),
+        ("BUILD_DROP", dir.join("drop").into()),
+        ("BUILD_LOG", dir.join("build.log").into()),
+    ];
+    variables.push(match job.reference.kind() {
+        RefKind::Branch => ("CI_COMMIT_BRANCH", short_name),
+        RefKind::Tag => ("CI_COMMIT_TAG", short_name),
+    });
+    variables
+}
