@@ -12,8 +12,10 @@
 //! - [`containerfile`]: what a Containerfile builds FROM
 //! - [`engine`]: podman and docker
 //! - [`pipeline`]: the steps of a job
+//! - [`api`]: what the command line and the daemon say to each other
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod api;
 pub mod config;
 pub mod containerfile;
 pub mod engine;

@@ -1,0 +1,62 @@
+//! Requests to the daemon.
+
+use crate::model::{JobId, ProjectName};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// Where an answer goes.
+pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Why the daemon does not do what it was asked for, in words for the person who asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// A request with a place for its answer.
+#[derive(Debug)]
+pub enum Command {
+    /// How are you?
+    Status(Answer<DaemonStatus>),
+    /// Ask the remote now, and build this ref's tip, again if need be.
+    Build {
+        /// Whose.
+        project: ProjectName,
+        /// A full or short ref name; none: the only branch that is followed.
+        reference: Option<String>,
+        /// The job.
+        answer: Answer<JobId>,
+    },
+    /// End these jobs.
+    Cancel {
+        /// Which, by number.
+        jobs: Vec<JobId>,
+        /// Those that had no outcome yet.
+        answer: Answer<Vec<JobId>>,
+    },
+    /// Ask the remotes now: of one project, or of all.
+    Poll {
+        /// Whose.
+        project: Option<ProjectName>,
+        /// How many remotes are being asked.
+        answer: Answer<usize>,
+    },
+    /// Read the config again, as HUP does. Refused with the diagnostics if it is bad.
+    Reload(Answer<String>),
+}
+
+/// What only the running daemon knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// running, draining or stopping.
+    pub mode: String,
+    /// Jobs at once.
+    pub limit: usize,
+    /// Of the config in force.
+    pub config: String,
+}

@@ -1,0 +1,16 @@
+//! What the command line and the daemon say to each other, over a unix socket in the workdir: HTTP with JSON, so that
+//! `curl --unix-socket` speaks it too.
+//!
+//! Nothing here decides anything: a request becomes a [`Command`] in the daemon's channel, and its answer goes back.
+
+mod client;
+mod command;
+mod message;
+mod server;
+mod socket;
+
+pub use client::{ClientError, DEADLINE, call, call_within};
+pub use command::{Answer, Command, DaemonStatus, Refused};
+pub use message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+pub use server::serve;
+pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};

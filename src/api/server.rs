@@ -1,0 +1,127 @@
+//! Requests in, commands out.
+//!
+//! It must never keep the daemon from stopping, nor let one client keep another one waiting: every request has a
+//! deadline, and every answer is JSON, errors too: `{"error": "…"}`.
+
+use super::command::{Answer, Command, Refused};
+use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// The longest request that is read.
+const BODY_LIMIT: usize = 64 << 10;
+/// For a whole request: asking a remote before a build may take its poll timeout.
+const DEADLINE: Duration = Duration::from_secs(80);
+/// For answers that are on their way when the daemon stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+type Sender = mpsc::Sender<Command>;
+
+/// Serves until the token is cancelled, and a moment longer for those who wait for an answer.
+pub async fn serve(listener: UnixListener, tx: Sender, shutdown: CancellationToken) -> std::io::Result<()> {
+    let server = axum::serve(listener, router(tx)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        ended = async { server.await } => ended,
+        () = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        } => Ok(()),
+    }
+}
+
+fn router(tx: Sender) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/build", post(build))
+        .route("/cancel", post(cancel))
+        .route("/poll", post(poll))
+        .route("/reload", post(reload))
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such request") })
+        .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "not with this method") })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(deadline))
+        .with_state(tx)
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => error(StatusCode::GATEWAY_TIMEOUT, "the daemon did not answer in time"),
+    }
+}
+
+async fn status(State(tx): State<Sender>) -> Response {
+    ask(&tx, Command::Status, |status| status).await
+}
+
+async fn build(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let asked: BuildAsked = read(&body)?;
+    let command = |answer| Command::Build {
+        project: asked.project,
+        reference: asked.reference,
+        answer,
+    };
+    Ok(ask(&tx, command, |job| Queued { job }).await)
+}
+
+async fn cancel(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let CancelAsked { jobs } = read(&body)?;
+    let command = |answer| Command::Cancel { jobs, answer };
+    Ok(ask(&tx, command, |jobs| Cancelled { jobs }).await)
+}
+
+async fn poll(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let PollAsked { project } = match body.is_empty() {
+        true => PollAsked::default(),
+        false => read(&body)?,
+    };
+    let command = |answer| Command::Poll { project, answer };
+    Ok(ask(&tx, command, |remotes| Polled { remotes }).await)
+}
+
+async fn reload(State(tx): State<Sender>) -> Response {
+    ask(&tx, Command::Reload, |summary| Reloaded { summary }).await
+}
+
+async fn ask<T, J: Serialize>(tx: &Sender, command: impl FnOnce(Answer<T>) -> Command, json: fn(T) -> J) -> Response {
+    let gone = || error(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping");
+    let (answer, answered) = oneshot::channel();
+    if tx.send(command(answer)).await.is_err() {
+        return gone();
+    }
+    match answered.await {
+        Ok(Ok(value)) => Json(json(value)).into_response(),
+        Ok(Err(Refused(why))) => error(StatusCode::CONFLICT, &why),
+        Err(_) => gone(),
+    }
+}
+
+/// A request that makes no sense.
+struct Unclear(serde_json::Error);
+
+impl IntoResponse for Unclear {
+    fn into_response(self) -> Response {
+        let why = format!("the request cannot be understood: {}", self.0);
+        error(StatusCode::BAD_REQUEST, &why)
+    }
+}
+
+/// Whatever the content type says, so that `curl -d` needs no header.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unclear> {
+    serde_json::from_slice(body).map_err(Unclear)
+}
+
+fn error(status: StatusCode, why: &str) -> Response {
+    (status, Json(serde_json::json!({ "error": why }))).into_response()
+}
