@@ -13,11 +13,13 @@
 //! - [`engine`]: podman and docker
 //! - [`pipeline`]: the steps of a job
 //! - [`api`]: what the command line and the daemon say to each other
+//! - [`daemon`]: the loop that brings all of it together
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod api;
 pub mod config;
 pub mod containerfile;
+pub mod daemon;
 pub mod engine;
 pub mod git;
 pub mod model;

@@ -1,0 +1,260 @@
+//! Decide, commit, act: in this order, so that a crash leaves intent in the record and never a child without one.
+
+use super::core::{Daemon, RECORD_AGAIN, Running};
+use super::door::DaemonError;
+use super::happening::Happening;
+use crate::git::{ListError, RefList};
+use crate::model::{Job, JobId, JobState, Mode, Outcome, ProjectName, Write};
+use crate::pipeline::{self, Finished, Work};
+use crate::process::Cancel;
+use crate::reconcile::{Decision, Effect, Event, handle, is_selected};
+use crate::store::Attempt;
+use crate::workdir;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+impl Daemon {
+    /// Takes an event through the planner, records the decision, and acts on it. If it cannot be recorded, nothing is
+    /// done, the state is what the record says, and `None` comes back.
+    pub(super) fn decide(&mut self, event: Event) -> Option<Decision> {
+        let now = Timestamp::now();
+        let mode = self.state.mode;
+        let decision = handle(&mut self.state, &self.config, now, event.clone());
+        let layout = &self.layout;
+        let free = |project: &_, reference: &_, dir: &str| {
+            !layout.running(project, reference, dir).exists() && !layout.finished(project, reference, dir).exists()
+        };
+        match self.store.commit(&decision.writes, now, &free) {
+            Ok(attempts) => {
+                self.tell(&decision);
+                self.act(&decision, attempts);
+                Some(decision)
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot record a decision: nothing is started until it can be");
+                self.unrecorded(event, mode);
+                None
+            }
+        }
+    }
+
+    /// What is a fact and would not come again waits; a look at a remote comes again by itself.
+    fn unrecorded(&mut self, event: Event, mode: Mode) {
+        if self.unrecorded.is_empty() {
+            self.record_again = Instant::now() + RECORD_AGAIN;
+        }
+        match self.store.load_state() {
+            Ok(state) => self.state = crate::model::State { mode, ..state },
+            Err(error) => tracing::error!(error = %chain(&error), "cannot read the database"),
+        }
+        match event {
+            Event::Stop | Event::Drain => {
+                // What the signal says holds also without a record.
+                self.state.mode = if event == Event::Stop {
+                    Mode::Stopping
+                } else {
+                    Mode::Draining
+                };
+                self.unrecorded.push_back(event);
+            }
+            Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => self.unrecorded.push_back(event),
+            Event::RefsListed { .. } | Event::BuildRequested { .. } | Event::CancelRequested { .. } | Event::Tick => {}
+        }
+    }
+
+    fn act(&mut self, decision: &Decision, attempts: Vec<Attempt>) {
+        for attempt in attempts {
+            self.start(attempt);
+        }
+        for effect in &decision.effects {
+            match effect {
+                Effect::Cancel(job) => {
+                    if let Some(running) = self.running.get(job) {
+                        running.cancel.ask();
+                    }
+                }
+                Effect::Interrupt(job) => {
+                    if let Some(running) = self.running.get(job) {
+                        running.stop.ask();
+                        running.cancel.ask();
+                    }
+                }
+                // Begun above, with its directory; answered where it was asked.
+                Effect::Start(_) | Effect::Queued(_) => {}
+            }
+        }
+    }
+
+    fn start(&mut self, attempt: Attempt) {
+        let Some(job) = self.state.jobs.get(&attempt.job).cloned() else {
+            return;
+        };
+        let Some(project) = self.config.projects.get(&job.project).cloned() else {
+            return;
+        };
+        let running = Running {
+            cancel: Cancel::new(),
+            stop: Cancel::new(),
+            last: job.attempts + 1 >= self.config.retry.attempts,
+        };
+        let work = Work {
+            attempt: attempt.n,
+            dir: attempt.dir,
+            project,
+            engine: self.engine.clone(),
+            layout: self.layout.clone(),
+            supervisor: self.supervisor.clone(),
+            instance: self.store.instance().to_owned(),
+            cancel: running.cancel.clone(),
+            stop: running.stop.clone(),
+            grace: self.config.grace,
+            log_limit: self.config.log_limit,
+            last: running.last,
+            job,
+        };
+        let id = work.job.id;
+        self.running.insert(id, running);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let finished = pipeline::run(work).await;
+            // The loop is there for as long as an attempt is.
+            let _ = tell.send(Happening::AttemptEnded { job: id, finished });
+        });
+    }
+
+    pub(super) fn attempt_ended(&mut self, id: JobId, finished: Finished) {
+        let last = self.running.remove(&id).is_some_and(|running| running.last);
+        self.decide(Event::AttemptEnded {
+            job: id,
+            result: finished.result,
+            image_id: finished.image_id,
+            last,
+        });
+    }
+
+    /// Takes the `.tmp` off a job whose success is on record. What a crash leaves undone here, the next start does.
+    pub(super) fn publish(&self, job: &Job) {
+        let published = (|| {
+            let Some(record) = self.store.job(job.id)? else {
+                return Ok(false);
+            };
+            let Some(attempt) = record.attempts.last() else {
+                return Ok(false);
+            };
+            let newest = self.store.is_newest_success(job)?;
+            workdir::settle(&self.layout, &job.project, &job.reference, &attempt.dir, newest).map_err(DaemonError::from)
+        })();
+        if let Err(error) = published {
+            tracing::error!(job = job.id.0, error = %chain(&error), "cannot take the .tmp off a job that succeeded");
+        }
+    }
+
+    pub(super) fn listed(&mut self, name: &ProjectName, remote: &str, result: Result<RefList, ListError>) {
+        let Some(project) = self
+            .config
+            .projects
+            .get(name)
+            .filter(|p| p.enabled && p.remote == remote)
+        else {
+            return;
+        };
+        let list = match result {
+            Ok(list) => list,
+            Err(error) => return self.trouble(name, Some(error.to_string())),
+        };
+        for odd in &list.odd {
+            tracing::debug!(project = %name, reference = odd, "the remote has a ref whose name git does not allow: left out");
+        }
+        let refs: BTreeMap<_, _> = list.refs.into_iter().collect();
+        let known = self.state.projects.get(name).map(|seen| &seen.refs);
+        let changed = refs
+            .iter()
+            .filter(|(reference, commit)| known.and_then(|k| k.get(*reference)) != Some(*commit))
+            .filter(|(reference, _)| is_selected(project, reference));
+        let settled = match self.store.settled(name, changed) {
+            Ok(settled) => settled,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot read the database");
+                return;
+            }
+        };
+        self.trouble(name, None);
+        self.decide(Event::RefsListed {
+            project: name.clone(),
+            refs,
+            settled,
+        });
+    }
+
+    /// Of a project that is not asked any more, or in another way.
+    pub(super) fn forget_trouble(&mut self, name: &ProjectName) {
+        if self.troubles.remove(name).is_some() {
+            self.record_trouble(name, None);
+        }
+    }
+
+    fn record_trouble(&mut self, name: &ProjectName, error: Option<&str>) {
+        if let Err(error) = self.store.note_poll(name, error, Timestamp::now()) {
+            tracing::error!(error = %chain(&error), "cannot record a remote's trouble");
+        }
+    }
+
+    /// Tells a remote's trouble once when it begins or changes, and once when it is over.
+    fn trouble(&mut self, name: &ProjectName, error: Option<String>) {
+        if self.troubles.get(name) == error.as_ref() {
+            return;
+        }
+        match &error {
+            Some(error) => tracing::warn!(project = %name, error, "cannot ask the remote; asking again each interval"),
+            None => tracing::info!(project = %name, "the remote answers again"),
+        }
+        self.record_trouble(name, error.as_deref());
+        match error {
+            Some(error) => self.troubles.insert(name.clone(), error),
+            None => self.troubles.remove(name),
+        };
+    }
+
+    /// Says in the log what was recorded, and shows on disk what succeeded.
+    fn tell(&self, decision: &Decision) {
+        for write in &decision.writes {
+            let Write::Job { job, .. } = write else { continue };
+            let (project, reference, commit) = (&job.project, &job.reference, job.commit.short());
+            match &job.state {
+                JobState::Done(Outcome::Succeeded) => {
+                    tracing::info!(job = job.id.0, %project, %reference, commit, "succeeded");
+                    self.publish(job);
+                }
+                JobState::Done(Outcome::Skipped) => {
+                    tracing::debug!(job = job.id.0, %project, %reference, commit, why = job.cause, "skipped");
+                }
+                JobState::Done(outcome) => {
+                    tracing::info!(job = job.id.0, %project, %reference, commit, why = job.note, "{outcome}");
+                }
+                JobState::Queued { .. } => {
+                    let why = if job.note.is_empty() { &job.cause } else { &job.note };
+                    tracing::info!(job = job.id.0, %project, %reference, commit, why, "queued");
+                }
+                JobState::Running { cancelling: false } => {
+                    tracing::info!(job = job.id.0, %project, %reference, commit, "running");
+                }
+                JobState::Running { cancelling: true } => {
+                    tracing::info!(job = job.id.0, %project, %reference, commit, "being cancelled");
+                }
+            }
+        }
+    }
+}
+
+/// An error with its sources, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

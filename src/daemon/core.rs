@@ -1,0 +1,240 @@
+//! The loop: one happening at a time.
+
+use super::door::Options;
+use super::happening::Happening;
+use super::logging::LevelHandle;
+use super::notify::{self, Watchdog};
+use super::poller::{Asking, Poller};
+use super::watch::ConfigWatch;
+use crate::api::Command;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::model::{JobId, Mode, ProjectName, State};
+use crate::process::{Cancel, Supervisor};
+use crate::reconcile::{Event, next_wake};
+use crate::store::{Store, StoreError};
+use crate::workdir::Layout;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How soon a decision that could not be recorded (a full disk) is tried again.
+pub(super) const RECORD_AGAIN: Duration = Duration::from_secs(2);
+
+/// An attempt that is running.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Ends its steps.
+    pub cancel: Cancel,
+    /// Ends all of it.
+    pub stop: Cancel,
+    /// An error on our side is not tried again.
+    pub last: bool,
+}
+
+/// Everything that the loop owns.
+pub(super) struct Daemon {
+    pub options: Options,
+    pub config: Config,
+    pub state: State,
+    pub store: Store,
+    pub layout: Layout,
+    pub engine: Arc<Engine>,
+    pub supervisor: Supervisor,
+    pub level: LevelHandle,
+    pub tell: mpsc::UnboundedSender<Happening>,
+    pub asking: Asking,
+    pub pollers: BTreeMap<ProjectName, Poller>,
+    pub running: HashMap<JobId, Running>,
+    /// Polling troubles that were told already.
+    pub troubles: HashMap<ProjectName, String>,
+    /// Events whose decision could not be recorded; they are not lost, they wait.
+    pub unrecorded: VecDeque<Event>,
+    /// When they are tried again. A moment, not a pause: remotes may answer all the time.
+    pub record_again: Instant,
+    pub watch: Option<ConfigWatch>,
+    pub started: Timestamp,
+}
+
+impl Daemon {
+    pub fn new(
+        options: Options,
+        config: Config,
+        store: Store,
+        level: LevelHandle,
+        tell: mpsc::UnboundedSender<Happening>,
+    ) -> Result<Self, StoreError> {
+        let supervisor = Supervisor::default();
+        let workdir = config.workdir.clone();
+        let instance = store.instance().to_owned();
+        let troubles = store.remote_troubles()?;
+        Ok(Self {
+            state: store.load_state()?,
+            layout: Layout::new(&workdir),
+            engine: Arc::new(Engine::new(config.engine)),
+            asking: Asking::new(supervisor.clone(), instance, workdir, tell.clone()),
+            pollers: BTreeMap::new(),
+            running: HashMap::new(),
+            troubles: troubles
+                .into_iter()
+                .map(|(name, trouble)| (name, trouble.error))
+                .collect(),
+            unrecorded: VecDeque::new(),
+            record_again: Instant::now(),
+            watch: None,
+            started: Timestamp::now(),
+            options,
+            config,
+            store,
+            level,
+            supervisor,
+            tell,
+        })
+    }
+
+    /// Turns until a signal has ended everything.
+    pub async fn run(
+        mut self,
+        mut happenings: mpsc::UnboundedReceiver<Happening>,
+        mut requests: mpsc::Receiver<Command>,
+    ) {
+        let mut watchdog = Watchdog::new();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            workdir = %self.config.workdir.display(),
+            projects = self.config.projects.values().filter(|p| p.enabled).count(),
+            limit = self.config.limit,
+            "started"
+        );
+        let stopped = tokio::select! {
+            () = self.recover() => false,
+            () = stop_asked(&mut happenings) => true,
+        };
+        if stopped {
+            tracing::info!("stopped before the start was over: the next one does the rest");
+            return;
+        }
+        self.start_pollers();
+        self.watch_config();
+        notify::ready();
+        watchdog.turn(self.status_line());
+        while !self.is_finished() {
+            let wait = self.patience(watchdog.patience());
+            tokio::select! {
+                Some(happening) = happenings.recv() => self.take(happening),
+                Some(command) = requests.recv() => self.request(command),
+                () = tokio::time::sleep(wait) => {
+                    self.decide(Event::Tick);
+                }
+            }
+            self.record_waiting();
+            watchdog.turn(self.status_line());
+        }
+        self.pollers.clear();
+        self.asking.end().await;
+        tracing::info!(queued = self.state.jobs.len(), "stopped");
+    }
+
+    /// Jobs have ended, and their end is recorded. A stop does not wait for a disk to have room again: what could not be
+    /// recorded looks like a crash to the next start, which runs it again.
+    fn is_finished(&self) -> bool {
+        match self.state.mode {
+            Mode::Stopping => self.running.is_empty(),
+            Mode::Normal | Mode::Draining => {
+                self.state.is_finished() && self.running.is_empty() && self.unrecorded.is_empty()
+            }
+        }
+    }
+
+    fn patience(&self, most: Duration) -> Duration {
+        let now = Timestamp::now();
+        let until_wake = next_wake(&self.state, now)
+            .and_then(|at| Duration::try_from(at.duration_since(now)).ok())
+            .unwrap_or(most);
+        let until_record = match self.unrecorded.is_empty() {
+            true => most,
+            false => self.record_again.saturating_duration_since(Instant::now()),
+        };
+        most.min(until_wake).min(until_record)
+    }
+
+    fn record_waiting(&mut self) {
+        if Instant::now() >= self.record_again {
+            for event in std::mem::take(&mut self.unrecorded) {
+                self.decide(event);
+            }
+        }
+    }
+
+    fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Listed {
+                project,
+                remote,
+                result,
+            } => self.listed(&project, &remote, result),
+            Happening::AttemptEnded { job, finished } => self.attempt_ended(job, finished),
+            Happening::Resolved {
+                project,
+                reference,
+                commit,
+                answer,
+            } => self.build_requested(project, reference, commit, answer),
+            Happening::ConfigFileChanged | Happening::Reload => {
+                // The outcome is in the log.
+                let _ = self.reload();
+            }
+            Happening::Drain if self.state.mode == Mode::Normal => {
+                tracing::info!("INT: taking no new jobs, finishing those that are there; INT again or TERM stops now");
+                self.pollers.clear();
+                self.decide(Event::Drain);
+            }
+            Happening::Drain | Happening::Stop => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.pollers.clear();
+        if self.state.mode == Mode::Stopping {
+            tracing::warn!("asked to stop again: killing what still runs");
+            for running in self.running.values() {
+                running.cancel.insist();
+                running.stop.insist();
+            }
+            return;
+        }
+        tracing::info!(
+            running = self.running.len(),
+            "stopping: running jobs are interrupted, and run again after the start"
+        );
+        notify::stopping();
+        self.decide(Event::Stop);
+    }
+
+    /// One line for `systemctl status`.
+    fn status_line(&self) -> String {
+        let running = self.state.jobs.values().filter(|job| job.is_running()).count();
+        let mode = match self.state.mode {
+            Mode::Normal => "",
+            Mode::Draining => "draining: ",
+            Mode::Stopping => "stopping: ",
+        };
+        format!(
+            "{mode}{running} running, {} queued, {} projects, {} remotes failing",
+            self.state.jobs.len() - running,
+            self.pollers.len(),
+            self.troubles.len()
+        )
+    }
+}
+
+/// Waits for a signal that ends the daemon, while nothing runs that could be interrupted.
+async fn stop_asked(happenings: &mut mpsc::UnboundedReceiver<Happening>) {
+    while let Some(happening) = happenings.recv().await {
+        if matches!(happening, Happening::Stop | Happening::Drain) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Everything that can wake the loop, in one closed enum.
+
+use crate::api::Refused;
+use crate::git::{ListError, RefList};
+use crate::model::{CommitId, JobId, ProjectName, RefName};
+use crate::pipeline::Finished;
+use tokio::sync::oneshot;
+
+/// What a task or a signal has to say to the loop.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A remote was asked.
+    Listed {
+        project: ProjectName,
+        /// As it was asked: an answer of a remote that the config has changed since is not this project's any more.
+        remote: String,
+        result: Result<RefList, ListError>,
+    },
+    /// An attempt has ended.
+    AttemptEnded { job: JobId, finished: Finished },
+    /// The ref that a person asked for is at this commit.
+    Resolved {
+        project: ProjectName,
+        reference: RefName,
+        commit: CommitId,
+        answer: oneshot::Sender<Result<JobId, Refused>>,
+    },
+    /// The config's file has changed.
+    ConfigFileChanged,
+    /// HUP.
+    Reload,
+    /// INT: the first one drains, the next one stops.
+    Drain,
+    /// TERM or QUIT: the first one stops with grace, the next one at once.
+    Stop,
+}

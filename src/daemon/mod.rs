@@ -1,0 +1,19 @@
+//! The loop that brings all of it together: events in, one decision at a time, committed, then acted on.
+//!
+//! The loop itself never waits for a remote, an engine, a callback or a build: those are tasks, and they report.
+
+mod act;
+mod core;
+mod door;
+mod happening;
+mod logging;
+mod notify;
+mod poller;
+mod recover;
+mod reload;
+mod request;
+mod start;
+mod watch;
+
+pub use door::{DaemonError, Options};
+pub use start::run;

@@ -1,0 +1,192 @@
+//! What people ask for through the socket.
+
+use super::core::Daemon;
+use super::happening::Happening;
+use crate::api::{Command, DaemonStatus, Refused};
+use crate::config::Project;
+use crate::git::{self, RefList};
+use crate::model::{CommitId, JobId, Mode, ProjectName, RefName};
+use crate::reconcile::{Effect, Event, is_selected};
+use tokio::sync::oneshot;
+
+type BuildAnswer = oneshot::Sender<Result<JobId, Refused>>;
+
+impl Daemon {
+    /// Answers now, or has a task ask a remote first. Whoever does not wait for the answer any more gets none.
+    pub(super) fn request(&mut self, command: Command) {
+        match command {
+            Command::Status(answer) => {
+                let _ = answer.send(Ok(self.status()));
+            }
+            Command::Build {
+                project,
+                reference,
+                answer,
+            } => self.resolve(project, reference, answer),
+            Command::Cancel { jobs, answer } => {
+                let _ = answer.send(self.cancel(&jobs));
+            }
+            Command::Poll { project, answer } => {
+                let _ = answer.send(self.poll(project.as_ref()));
+            }
+            Command::Reload(answer) => {
+                let _ = answer.send(self.reload().map_err(Refused));
+            }
+        }
+    }
+
+    fn status(&self) -> DaemonStatus {
+        DaemonStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started.to_string(),
+            mode: match self.state.mode {
+                Mode::Normal => "running",
+                Mode::Draining => "draining",
+                Mode::Stopping => "stopping",
+            }
+            .to_owned(),
+            limit: self.config.limit,
+            config: self.options.config.display().to_string(),
+        }
+    }
+
+    fn poll(&self, project: Option<&ProjectName>) -> Result<usize, Refused> {
+        let pokes: Vec<_> = match project {
+            None => self.pollers.values().collect(),
+            Some(name) => vec![self.pollers.get(name).ok_or_else(|| unknown(name))?],
+        };
+        for poller in &pokes {
+            poller.poke();
+        }
+        Ok(pokes.len())
+    }
+
+    fn cancel(&mut self, jobs: &[JobId]) -> Result<Vec<JobId>, Refused> {
+        let live: Vec<JobId> = jobs
+            .iter()
+            .copied()
+            .filter(|id| self.state.jobs.contains_key(id))
+            .collect();
+        for job in &live {
+            if self.decide(Event::CancelRequested { job: *job }).is_none() {
+                return Err(cannot_record());
+            }
+        }
+        Ok(live)
+    }
+
+    fn resolve(&self, name: ProjectName, wanted: Option<String>, answer: BuildAnswer) {
+        if self.state.mode != Mode::Normal {
+            let _ = answer.send(Err(Refused("the daemon is stopping: it takes no new jobs".to_owned())));
+            return;
+        }
+        let Some(project) = self.config.projects.get(&name).filter(|p| p.enabled).cloned() else {
+            let _ = answer.send(Err(unknown(&name)));
+            return;
+        };
+        let runner = self.asking.runner(self.config.grace);
+        let (workdir, timeout) = (self.config.workdir.clone(), self.config.poll_timeout);
+        let tell = self.tell.clone();
+        self.asking.tasks.spawn(async move {
+            let list = git::list_refs(&runner, &project.remote, &workdir, timeout).await;
+            let found = list
+                .map_err(|error| Refused(error.to_string()))
+                .and_then(|list| find(&project, &list, wanted.as_deref()));
+            match found {
+                Ok((reference, commit)) => {
+                    // The loop outlives its tasks; if it is gone, so is the person's connection.
+                    let _ = tell.send(Happening::Resolved {
+                        project: name,
+                        reference,
+                        commit,
+                        answer,
+                    });
+                }
+                Err(refused) => {
+                    let _ = answer.send(Err(refused));
+                }
+            }
+        });
+    }
+
+    pub(super) fn build_requested(
+        &mut self,
+        project: ProjectName,
+        reference: RefName,
+        commit: CommitId,
+        answer: BuildAnswer,
+    ) {
+        if answer.is_closed() {
+            // Whoever asked was told that there was no answer; nothing may come of it then.
+            return;
+        }
+        let event = Event::BuildRequested {
+            project: project.clone(),
+            reference,
+            commit,
+        };
+        let result = match self.decide(event) {
+            None => Err(cannot_record()),
+            Some(decision) => decision
+                .effects
+                .iter()
+                .find_map(|effect| match effect {
+                    Effect::Queued(id) => Some(*id),
+                    Effect::Start(_) | Effect::Cancel(_) | Effect::Interrupt(_) => None,
+                })
+                .ok_or_else(|| unknown(&project)),
+        };
+        let _ = answer.send(result);
+    }
+}
+
+fn unknown(name: &ProjectName) -> Refused {
+    Refused(format!(
+        "there is no enabled project {name} in the config that is in force"
+    ))
+}
+
+fn cannot_record() -> Refused {
+    Refused("the database cannot be written to: the daemon's log says why".to_owned())
+}
+
+/// The ref that a person means. Pure.
+fn find(project: &Project, list: &RefList, wanted: Option<&str>) -> Result<(RefName, CommitId), Refused> {
+    let candidates: Vec<&(RefName, CommitId)> = match wanted {
+        Some(wanted) => list
+            .refs
+            .iter()
+            .filter(|(name, _)| name.as_bytes() == wanted.as_bytes() || **name.short() == *wanted.as_bytes())
+            .collect(),
+        None => {
+            let followed: Vec<_> = list
+                .refs
+                .iter()
+                .filter(|(name, _)| name.kind() == crate::model::RefKind::Branch && is_selected(project, name))
+                .collect();
+            match followed.iter().find(|(name, _)| list.head.as_ref() == Some(name)) {
+                Some(head) => vec![*head],
+                None => followed,
+            }
+        }
+    };
+    let exact = candidates
+        .iter()
+        .find(|(name, _)| wanted.is_some_and(|w| name.as_bytes() == w.as_bytes()));
+    if let Some((name, commit)) = exact {
+        return Ok((name.clone(), commit.clone()));
+    }
+    match (candidates.as_slice(), wanted) {
+        ([(name, commit)], _) => Ok((name.clone(), commit.clone())),
+        ([], Some(wanted)) => Err(Refused(format!("the remote of {} has no ref {wanted}", project.name))),
+        ([], None) => Err(Refused(format!(
+            "the remote of {} has no branch that is followed",
+            project.name
+        ))),
+        (several, _) => {
+            let names: Vec<String> = several.iter().take(10).map(|(name, _)| name.to_string()).collect();
+            Err(Refused(format!("say which ref: {}", names.join(", "))))
+        }
+    }
+}
