@@ -14,9 +14,11 @@
 //! - [`pipeline`]: the steps of a job
 //! - [`api`]: what the command line and the daemon say to each other
 //! - [`daemon`]: the loop that brings all of it together
+//! - [`cli`]: one file a verb
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod containerfile;
 pub mod daemon;

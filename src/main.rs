@@ -10,5 +10,5 @@ fn main() -> ExitCode {
     {
         return pipelined::process::supervise_main(args);
     }
-    ExitCode::FAILURE
+    pipelined::cli::main()
 }

@@ -1,0 +1,241 @@
+//! `pipelined explain`: why everything is as it is, from the record of the decisions.
+//!
+//! It repeats the reasons that were stored when they were true. It must never make up one afterwards.
+
+use super::common::{ConfigArgs, Exit};
+use super::place::{Place, must_be_known};
+use super::refs;
+use super::style::{Style, plain};
+use super::time::{ago, length};
+use super::view::{JobView, TroubleView};
+use super::waiting::waits_for;
+use crate::config::Project;
+use crate::model::{CommitId, ProjectName, RefKind, RefName};
+use crate::reconcile::is_selected;
+use crate::store::{JobFilter, Store};
+use crate::workdir::Layout;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+/// How many jobs of a ref are told of.
+const JOBS: usize = 5;
+
+/// Tell why a project's refs are as they are: built, skipped, waiting
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pipelined explain ruby
+  pipelined explain ruby v1.0       why was this tag not built?")]
+pub(super) struct Args {
+    /// The project
+    project: ProjectName,
+    /// Only this ref: main, v1.0, refs/heads/main
+    #[arg(value_name = "REF")]
+    reference: Option<OsString>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct ExplainView {
+    project: ProjectName,
+    /// None if the config is not known.
+    enabled: Option<bool>,
+    daemon: bool,
+    trouble: Option<TroubleView>,
+    refs: Vec<RefStory>,
+}
+
+#[derive(Serialize)]
+struct RefStory {
+    #[serde(rename = "ref")]
+    reference: RefName,
+    /// None if the config is not known.
+    selected: Option<bool>,
+    commit: Option<CommitId>,
+    /// One line each, for people.
+    why: Vec<String>,
+    waits_for: Vec<String>,
+    /// The newest first.
+    jobs: Vec<JobView>,
+}
+
+/// Prints.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let place = Place::look(&args.config)?;
+    let store = Store::open_read(&place.workdir)?;
+    must_be_known(&args.project, &place.projects(&store)?)?;
+    let view = explain(args, &place, &store)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &view)?;
+        writeln!(out)?;
+    } else {
+        print(&mut out, &view, Timestamp::now())?;
+    }
+    out.flush()?;
+    Ok(Exit::Fine.into())
+}
+
+fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainView> {
+    let project = &args.project;
+    let known = refs::known(store, project)?;
+    let wanted: BTreeSet<RefName> = match &args.reference {
+        Some(text) => [refs::find(text, &known)?.map_or_else(|| guess(text), Ok)?].into(),
+        None => known,
+    };
+    let configured = place.config.as_ref().map(|config| config.projects.get(project));
+    let mut stories = Vec::new();
+    for reference in wanted {
+        stories.push(story(project, reference, configured, place, store)?);
+    }
+    Ok(ExplainView {
+        enabled: configured.map(|p| p.is_some_and(|p| p.enabled)),
+        daemon: place.daemon.is_some() || place.silent.is_some(),
+        trouble: store.remote_troubles()?.remove(project).map(TroubleView::from),
+        refs: stories,
+        project: project.clone(),
+    })
+}
+
+/// A name that nobody has seen is taken for a branch.
+fn guess(text: &OsStr) -> anyhow::Result<RefName> {
+    Ok(RefName::new([b"refs/heads/", text.as_bytes()].concat())?)
+}
+
+fn story(
+    project: &ProjectName,
+    reference: RefName,
+    configured: Option<Option<&Project>>,
+    place: &Place,
+    store: &Store,
+) -> anyhow::Result<RefStory> {
+    let layout = Layout::new(&place.workdir);
+    let views = |filter: &JobFilter| -> anyhow::Result<Vec<JobView>> {
+        let records = store.jobs(filter)?;
+        Ok(records.into_iter().map(|r| JobView::new(r, &layout)).collect())
+    };
+    let mut jobs = views(&JobFilter {
+        project: Some(project.clone()),
+        reference: Some(reference.clone()),
+        live: false,
+        newest: Some(JOBS),
+    })?;
+    jobs.reverse();
+    let live = views(&JobFilter {
+        live: true,
+        ..JobFilter::default()
+    })?;
+    let tip = store.refs(project)?.remove(&reference);
+    let selected = configured.flatten().map(|p| is_selected(p, &reference));
+    let mut why = Vec::new();
+    match (&tip, selected) {
+        (_, Some(false)) => {
+            let (key, patterns) = match (reference.kind(), configured.flatten()) {
+                (RefKind::Branch, Some(p)) => ("branches", p.branches.as_slice()),
+                (RefKind::Tag, Some(p)) => ("tags", p.tags.as_slice()),
+                (_, None) => ("branches", [].as_slice()),
+            };
+            let patterns: Vec<&str> = patterns.iter().map(crate::config::Pattern::as_str).collect();
+            why.push(format!(
+                "it is not selected by {key} = {patterns:?}: nothing is built for it"
+            ));
+        }
+        (Some(tip), _) => why.push(format!("at the last look its tip was {tip}")),
+        (None, _) if jobs.is_empty() => why.push("no look at the remote has seen it".to_owned()),
+        (None, _) => {
+            why.push("it was not there, or not selected, at the last look; what it was at is forgotten".to_owned())
+        }
+    }
+    if let (Some(tip), Some(job)) = (&tip, jobs.first())
+        && job.commit != *tip
+    {
+        why.push("its tip has no job newer than these: the commit has an outcome from before".to_owned());
+    }
+    let now = Timestamp::now();
+    let waits_for = jobs.iter().flat_map(|job| waits_for(job, &live, place, now)).collect();
+    Ok(RefStory {
+        reference,
+        selected,
+        commit: tip,
+        why,
+        waits_for,
+        jobs,
+    })
+}
+
+fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::Result<()> {
+    let style = Style::stdout();
+    let project = style.strong(view.project.as_str());
+    match view.enabled {
+        Some(false) => writeln!(out, "{project}: disabled, or not in the config: it is not watched")?,
+        _ if !view.daemon => writeln!(out, "{project}: not watched now, as no daemon runs")?,
+        _ => writeln!(out, "{project}: watched")?,
+    }
+    if let Some(trouble) = &view.trouble {
+        let since = ago(trouble.since, now);
+        writeln!(
+            out,
+            "  its remote cannot be asked since {since}: {}",
+            plain(&trouble.error)
+        )?;
+    }
+    if view.refs.is_empty() {
+        writeln!(out, "  no ref was seen yet")?;
+    }
+    for story in &view.refs {
+        writeln!(out, "\n{}", style.strong(&plain(&story.reference.to_string())))?;
+        for line in &story.why {
+            writeln!(out, "  {line}")?;
+        }
+        for wait in &story.waits_for {
+            writeln!(out, "  waits: {}", plain(wait))?;
+        }
+        for job in &story.jobs {
+            print_job(out, job, style, now)?;
+        }
+    }
+    Ok(())
+}
+
+fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) -> std::io::Result<()> {
+    let (id, commit, reason) = (job.id, job.commit.short(), job.reason);
+    let when = ago(job.finished.or(job.started).unwrap_or(job.created), now);
+    let word = style.word(job.word());
+    writeln!(
+        out,
+        "  job {id}, {commit}, {reason} ({}): {word} {when}",
+        plain(&job.cause)
+    )?;
+    if !job.note.is_empty() {
+        writeln!(out, "    {}", plain(&job.note))?;
+    }
+    // One attempt that ended as the job did needs no line of its own.
+    if job.attempts.len() > 1 || job.outcome.is_none() {
+        for attempt in &job.attempts {
+            let took = attempt.ended.map(|end| length(attempt.started, end));
+            let how = match (&attempt.failure, &attempt.ended) {
+                (Some(f), _) => format!("{}: {}", f.step, plain(&f.failure.message)),
+                (None, Some(_)) => "ended well".to_owned(),
+                (None, None) if job.is_running() => "running".to_owned(),
+                (None, None) => "interrupted: the daemon was gone".to_owned(),
+            };
+            let (n, started) = (attempt.n, ago(attempt.started, now));
+            let took = took.map(|t| format!(", took {t}")).unwrap_or_default();
+            writeln!(out, "    attempt {n}, {started}{took}: {how}")?;
+        }
+    }
+    match &job.dir {
+        Some(dir) if dir.is_dir() => writeln!(out, "    {}", dir.display()),
+        Some(_) => writeln!(out, "    its directory was removed"),
+        None => Ok(()),
+    }
+}

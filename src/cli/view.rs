@@ -1,0 +1,210 @@
+//! What scripts get as JSON, the same from every verb, and what people get is made of.
+//!
+//! These names are a promise: a field may be added, none may go or change its meaning. No credential is in them.
+
+use crate::api::DaemonStatus;
+use crate::model::{CommitId, Failure, JobId, JobState, ProjectName, RefName, Step, mask_url};
+use crate::store::{AttemptRecord, JobRecord, RemoteTrouble};
+use crate::workdir::Layout;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// `status --json`.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusView {
+    /// None if none runs.
+    pub daemon: Option<DaemonStatus>,
+    /// Those of the config and of the record.
+    pub projects: Vec<ProjectView>,
+    /// Jobs without an outcome, in the order of the queue.
+    pub jobs: Vec<JobView>,
+}
+
+/// A project.
+#[derive(Debug, Serialize)]
+pub(super) struct ProjectView {
+    /// Its name.
+    pub name: ProjectName,
+    /// Masked; none if the config is not known, or does not have the project.
+    pub remote: Option<String>,
+    /// None if the config is not known; false also if it does not have the project.
+    pub enabled: Option<bool>,
+    /// Why its remote cannot be asked.
+    pub trouble: Option<TroubleView>,
+    /// Its refs.
+    pub refs: Vec<RefView>,
+}
+
+/// Why a remote cannot be asked.
+#[derive(Debug, Serialize)]
+pub(super) struct TroubleView {
+    /// When it began.
+    pub since: Timestamp,
+    /// The last error.
+    pub error: String,
+}
+
+/// A ref with its newest job.
+#[derive(Debug, Serialize)]
+pub(super) struct RefView {
+    /// Its full name.
+    #[serde(rename = "ref")]
+    pub reference: RefName,
+    /// Its tip at the last look; none if it was not there then, or is not selected.
+    pub commit: Option<CommitId>,
+    /// Its newest job.
+    pub job: Option<JobView>,
+}
+
+/// A job.
+#[derive(Debug, Serialize)]
+pub(super) struct JobView {
+    /// Identity.
+    pub id: JobId,
+    /// Whose.
+    pub project: ProjectName,
+    /// For which ref.
+    #[serde(rename = "ref")]
+    pub reference: RefName,
+    /// At which commit.
+    pub commit: CommitId,
+    /// `BUILD_NUMBER`.
+    pub number: i64,
+    /// Why it exists.
+    pub reason: &'static str,
+    /// The same in words: what was seen, or asked for.
+    pub cause: String,
+    /// queued, running, cancelling or done.
+    pub state: &'static str,
+    /// How it ended.
+    pub outcome: Option<&'static str>,
+    /// Why it stands where it stands; empty while that goes without saying.
+    pub note: String,
+    /// When it was decided.
+    pub created: Timestamp,
+    /// When its newest attempt began.
+    pub started: Option<Timestamp>,
+    /// When it got its outcome.
+    pub finished: Option<Timestamp>,
+    /// The end of its backoff.
+    pub not_before: Option<Timestamp>,
+    /// All of them, the first one first.
+    pub attempts: Vec<AttemptView>,
+    /// Of the newest attempt.
+    pub dir: Option<PathBuf>,
+}
+
+/// One attempt of a job.
+#[derive(Debug, Serialize)]
+pub(super) struct AttemptView {
+    /// Counted from 1.
+    pub n: i64,
+    /// Where it is, or was, on disk.
+    pub dir: PathBuf,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Why it did not end well.
+    pub failure: Option<FailureView>,
+    /// What it built.
+    pub image_id: Option<String>,
+}
+
+/// Why an attempt did not end well.
+#[derive(Debug, Serialize)]
+pub(super) struct FailureView {
+    /// Where.
+    pub step: Step,
+    /// Whose fault, and the message.
+    #[serde(flatten)]
+    pub failure: Failure,
+}
+
+impl JobView {
+    /// Of a record in this workdir.
+    pub fn new(record: JobRecord, layout: &Layout) -> Self {
+        let JobRecord {
+            job,
+            finished,
+            attempts,
+        } = record;
+        let (state, outcome, not_before) = match job.state {
+            JobState::Queued { not_before } => ("queued", None, not_before),
+            JobState::Running { cancelling: false } => ("running", None, None),
+            JobState::Running { cancelling: true } => ("cancelling", None, None),
+            JobState::Done(outcome) => ("done", Some(outcome.as_str()), None),
+        };
+        let attempts: Vec<AttemptView> = attempts
+            .into_iter()
+            .map(|attempt| AttemptView::new(attempt, layout, &job.project, &job.reference))
+            .collect();
+        Self {
+            started: attempts.last().map(|a| a.started),
+            dir: attempts.last().map(|a| a.dir.clone()),
+            id: job.id,
+            project: job.project,
+            reference: job.reference,
+            commit: job.commit,
+            number: job.number,
+            reason: job.reason.as_str(),
+            cause: job.cause,
+            state,
+            outcome,
+            note: job.note,
+            created: job.created,
+            finished,
+            not_before,
+            attempts,
+        }
+    }
+
+    /// The word that people read first: its outcome, else where it stands.
+    pub fn word(&self) -> &'static str {
+        self.outcome.unwrap_or(self.state)
+    }
+
+    /// Why it stands where it stands, or at least why it is there.
+    pub fn why(&self) -> &str {
+        if self.note.is_empty() { &self.cause } else { &self.note }
+    }
+
+    /// Whether an attempt of it is running.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, "running" | "cancelling")
+    }
+
+    /// `job 12 (ruby main 5bf417f5)`.
+    pub fn title(&self) -> String {
+        let (project, name, commit) = (&self.project, self.reference.short(), self.commit.short());
+        format!("job {} ({project} {name} {commit})", self.id)
+    }
+}
+
+impl AttemptView {
+    fn new(record: AttemptRecord, layout: &Layout, project: &ProjectName, reference: &RefName) -> Self {
+        Self {
+            n: record.n,
+            dir: layout.existing(project, reference, &record.dir),
+            started: record.started,
+            ended: record.ended,
+            failure: record.failure.map(|(step, failure)| FailureView { step, failure }),
+            image_id: record.image_id,
+        }
+    }
+}
+
+impl From<RemoteTrouble> for TroubleView {
+    fn from(trouble: RemoteTrouble) -> Self {
+        Self {
+            since: trouble.since,
+            error: trouble.error,
+        }
+    }
+}
+
+/// A remote as it may be shown.
+pub(super) fn shown_remote(remote: &str) -> String {
+    mask_url(remote)
+}
