@@ -124,7 +124,6 @@ async fn lists_branches_and_peeled_tags_over_every_transport() {
         ]
         .map(|name| (RefName::new(name).unwrap(), CommitId::new(commit.clone()).unwrap()))
         .to_vec(),
-        head: None,
         odd: Vec::new(),
     };
     let mut expected = expected;

@@ -25,8 +25,9 @@ pub(super) const TOP: &[&str] = &[
 /// In `[retry]`.
 pub(super) const RETRY: &[&str] = &["attempts", "delay", "max_delay"];
 
-/// In `[defaults]`.
-pub(super) const DEFAULTS: &[&str] = &[
+/// In `[projects.NAME]`.
+pub(super) const PROJECT: &[&str] = &[
+    "remote",
     "enabled",
     "branches",
     "tags",
@@ -45,26 +46,8 @@ pub(super) const DEFAULTS: &[&str] = &[
     "rsync",
 ];
 
-/// In `[projects.NAME]`.
-pub(super) const PROJECT: &[&str] = &[
-    "enabled",
-    "remote",
-    "branches",
-    "tags",
-    "initial",
-    "shallow",
-    "submodules",
-    "timeout",
-    "callback_timeout",
-    "env",
-    "env_file",
-    "prepare_callback",
-    "success_callback",
-    "error_callback",
-    "image",
-    "run",
-    "rsync",
-];
+/// In `[defaults]`: all of these but the remote, which comes first.
+pub(super) const DEFAULTS: &[&str] = PROJECT.split_at(1).1;
 
 /// In `[projects.NAME.image]`.
 pub(super) const IMAGE: &[&str] = &[

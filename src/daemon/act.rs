@@ -4,11 +4,11 @@ use super::core::{Daemon, RECORD_AGAIN, Running};
 use super::door::DaemonError;
 use super::happening::Happening;
 use crate::git::{ListError, RefList};
-use crate::model::{Job, JobId, JobState, Mode, Outcome, ProjectName, Write};
+use crate::model::{JobId, JobState, Mode, Outcome, ProjectName, Write, error_chain};
 use crate::pipeline::{self, Finished, Work};
 use crate::process::Cancel;
 use crate::reconcile::{Decision, Effect, Event, handle, is_selected};
-use crate::store::Attempt;
+use crate::store::{Attempt, JobRecord};
 use crate::workdir;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ impl Daemon {
     pub(super) fn decide(&mut self, event: Event) -> Option<Decision> {
         let now = Timestamp::now();
         let mode = self.state.mode;
-        let decision = handle(&mut self.state, &self.config, now, event.clone());
+        let kept = waits_for_the_record(&event).then(|| event.clone());
+        let decision = handle(&mut self.state, &self.config, now, event);
         let layout = &self.layout;
         let free = |project: &_, reference: &_, dir: &str| {
             !layout.running(project, reference, dir).exists() && !layout.finished(project, reference, dir).exists()
@@ -32,35 +33,29 @@ impl Daemon {
                 Some(decision)
             }
             Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot record a decision: nothing is started until it can be");
-                self.unrecorded(event, mode);
+                tracing::error!(error = %error_chain(&error), "cannot record a decision: nothing is started until it can be");
+                self.unrecorded(kept, mode);
                 None
             }
         }
     }
 
-    /// What is a fact and would not come again waits; a look at a remote comes again by itself.
-    fn unrecorded(&mut self, event: Event, mode: Mode) {
+    /// Goes back to what is on record, and keeps the event for later if it has to be.
+    fn unrecorded(&mut self, kept: Option<Event>, mode: Mode) {
         if self.unrecorded.is_empty() {
             self.record_again = Instant::now() + RECORD_AGAIN;
         }
         match self.store.load_state() {
             Ok(state) => self.state = crate::model::State { mode, ..state },
-            Err(error) => tracing::error!(error = %chain(&error), "cannot read the database"),
+            Err(error) => tracing::error!(error = %error_chain(&error), "cannot read the database"),
         }
-        match event {
-            Event::Stop | Event::Drain => {
-                // What the signal says holds also without a record.
-                self.state.mode = if event == Event::Stop {
-                    Mode::Stopping
-                } else {
-                    Mode::Draining
-                };
-                self.unrecorded.push_back(event);
-            }
-            Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => self.unrecorded.push_back(event),
-            Event::RefsListed { .. } | Event::BuildRequested { .. } | Event::CancelRequested { .. } | Event::Tick => {}
+        match kept {
+            // What the signal says holds also without a record.
+            Some(Event::Stop) => self.state.mode = Mode::Stopping,
+            Some(Event::Drain) => self.state.mode = Mode::Draining,
+            _ => {}
         }
+        self.unrecorded.extend(kept);
     }
 
     fn act(&mut self, decision: &Decision, attempts: Vec<Attempt>) {
@@ -134,19 +129,21 @@ impl Daemon {
     }
 
     /// Takes the `.tmp` off a job whose success is on record. What a crash leaves undone here, the next start does.
-    pub(super) fn publish(&self, job: &Job) {
-        let published = (|| {
-            let Some(record) = self.store.job(job.id)? else {
-                return Ok(false);
-            };
-            let Some(attempt) = record.attempts.last() else {
-                return Ok(false);
-            };
-            let newest = self.store.is_newest_success(job)?;
-            workdir::settle(&self.layout, &job.project, &job.reference, &attempt.dir, newest).map_err(DaemonError::from)
-        })();
+    pub(super) fn publish(&self, record: &JobRecord) {
+        let job = &record.job;
+        let Some(attempt) = record.attempts.last() else {
+            return;
+        };
+        let published = self
+            .store
+            .is_newest_success(job)
+            .map_err(DaemonError::from)
+            .and_then(|newest| {
+                let (project, reference) = (&job.project, &job.reference);
+                workdir::settle(&self.layout, project, reference, &attempt.dir, newest).map_err(DaemonError::from)
+            });
         if let Err(error) = published {
-            tracing::error!(job = job.id.0, error = %chain(&error), "cannot take the .tmp off a job that succeeded");
+            tracing::error!(job = job.id.0, error = %error_chain(&error), "cannot take the .tmp off a job that succeeded");
         }
     }
 
@@ -175,7 +172,7 @@ impl Daemon {
         let settled = match self.store.settled(name, changed) {
             Ok(settled) => settled,
             Err(error) => {
-                tracing::error!(error = %chain(&error), "cannot read the database");
+                tracing::error!(error = %error_chain(&error), "cannot read the database");
                 return;
             }
         };
@@ -196,7 +193,7 @@ impl Daemon {
 
     fn record_trouble(&mut self, name: &ProjectName, error: Option<&str>) {
         if let Err(error) = self.store.note_poll(name, error, Timestamp::now()) {
-            tracing::error!(error = %chain(&error), "cannot record a remote's trouble");
+            tracing::error!(error = %error_chain(&error), "cannot record a remote's trouble");
         }
     }
 
@@ -224,7 +221,10 @@ impl Daemon {
             match &job.state {
                 JobState::Done(Outcome::Succeeded) => {
                     tracing::info!(job = job.id.0, %project, %reference, commit, "succeeded");
-                    self.publish(job);
+                    match self.store.job(job.id) {
+                        Ok(record) => record.iter().for_each(|record| self.publish(record)),
+                        Err(error) => tracing::error!(error = %error_chain(&error), "cannot read the database"),
+                    }
                 }
                 JobState::Done(Outcome::Skipped) => {
                     tracing::debug!(job = job.id.0, %project, %reference, commit, why = job.cause, "skipped");
@@ -247,14 +247,11 @@ impl Daemon {
     }
 }
 
-/// An error with its sources, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
+/// What is a fact and would not come again is kept until it can be recorded; a look at a remote comes again by itself,
+/// and a person is told.
+fn waits_for_the_record(event: &Event) -> bool {
+    match event {
+        Event::Stop | Event::Drain | Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => true,
+        Event::RefsListed { .. } | Event::BuildRequested { .. } | Event::CancelRequested { .. } | Event::Tick => false,
     }
-    text
 }

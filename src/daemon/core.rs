@@ -140,12 +140,8 @@ impl Daemon {
     /// Jobs have ended, and their end is recorded. A stop does not wait for a disk to have room again: what could not be
     /// recorded looks like a crash to the next start, which runs it again.
     fn is_finished(&self) -> bool {
-        match self.state.mode {
-            Mode::Stopping => self.running.is_empty(),
-            Mode::Normal | Mode::Draining => {
-                self.state.is_finished() && self.running.is_empty() && self.unrecorded.is_empty()
-            }
-        }
+        let stopping = self.state.mode == Mode::Stopping;
+        self.running.is_empty() && (stopping || self.state.is_finished() && self.unrecorded.is_empty())
     }
 
     fn patience(&self, most: Duration) -> Duration {

@@ -1,9 +1,8 @@
 //! What a daemon that died left behind: processes, containers, and directories that disagree with the record.
 
-use super::act::chain;
 use super::core::Daemon;
 use crate::engine::{Cleaned, Scope, deciding};
-use crate::model::{JobState, Outcome};
+use crate::model::{JobState, Outcome, error_chain};
 use crate::pipeline::{project_variables, scratch};
 use crate::process::sweep;
 use crate::reconcile::Event;
@@ -36,7 +35,6 @@ impl Daemon {
             tracing::error!("the engine does not answer: what the last daemon left there stays");
         }
         self.decide(Event::Recovered);
-        self.decide(Event::ConfigChanged);
     }
 
     /// Removes containers also after a clean stop: a removal that failed then is not forgotten.
@@ -92,11 +90,11 @@ impl Daemon {
             Ok(records) => {
                 for record in records {
                     if record.job.state == JobState::Done(Outcome::Succeeded) {
-                        self.publish(&record.job);
+                        self.publish(&record);
                     }
                 }
             }
-            Err(error) => tracing::error!(error = %chain(&error), "cannot read the database"),
+            Err(error) => tracing::error!(error = %error_chain(&error), "cannot read the database"),
         }
     }
 }

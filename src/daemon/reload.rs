@@ -1,13 +1,12 @@
 //! HUP: another config, or the old one with every mistake told.
 
-use super::act::chain;
 use super::core::Daemon;
 use super::notify;
 use super::poller::Poller;
 use super::watch::ConfigWatch;
 use crate::config::{self, Diff, LoadError};
 use crate::engine::Engine;
-use crate::model::Mode;
+use crate::model::{Mode, error_chain};
 use crate::reconcile::Event;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -33,8 +32,8 @@ impl Daemon {
                         diagnostics.render(false)
                     }
                     LoadError::Read { .. } | LoadError::TooBig { .. } => {
-                        tracing::error!("{}", chain(&error));
-                        chain(&error)
+                        tracing::error!("{}", error_chain(&error));
+                        error_chain(&error)
                     }
                 };
                 tracing::error!("the config was not reloaded: the old one stays in force");

@@ -159,17 +159,11 @@ fn find(project: &Project, list: &RefList, wanted: Option<&str>) -> Result<(RefN
             .iter()
             .filter(|(name, _)| name.as_bytes() == wanted.as_bytes() || **name.short() == *wanted.as_bytes())
             .collect(),
-        None => {
-            let followed: Vec<_> = list
-                .refs
-                .iter()
-                .filter(|(name, _)| name.kind() == crate::model::RefKind::Branch && is_selected(project, name))
-                .collect();
-            match followed.iter().find(|(name, _)| list.head.as_ref() == Some(name)) {
-                Some(head) => vec![*head],
-                None => followed,
-            }
-        }
+        None => list
+            .refs
+            .iter()
+            .filter(|(name, _)| name.kind() == crate::model::RefKind::Branch && is_selected(project, name))
+            .collect(),
     };
     let exact = candidates
         .iter()

@@ -9,8 +9,6 @@ pub struct RefList {
     /// Sorted by name. An annotated tag stands for what it points at in the end, which is nearly always a commit:
     /// a tag of a tree or a blob looks the same from afar, and fails at the checkout.
     pub refs: Vec<(RefName, CommitId)>,
-    /// The remote's default branch. `git ls-remote` tells it only at the price of a second request, so: none.
-    pub head: Option<RefName>,
     /// Names that no git would make: shown to people, never followed.
     pub odd: Vec<String>,
 }
@@ -44,7 +42,6 @@ pub(super) fn parse(answer: &[u8]) -> Result<RefList, Rubbish> {
     refs.extend(peeled);
     Ok(RefList {
         refs: refs.into_iter().collect(),
-        head: None,
         odd,
     })
 }

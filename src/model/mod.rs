@@ -16,7 +16,7 @@ mod write;
 
 pub use commit::{CommitError, CommitId};
 pub use env::{CALLBACK_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, error_chain};
 pub use history::settles;
 pub use job::{Job, JobId, JobState, Outcome, Reason, Step};
 pub use mask::mask_url;

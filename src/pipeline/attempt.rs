@@ -6,7 +6,7 @@ use super::{image, rsync};
 use crate::config::{Image, Project, Rsync, Run};
 use crate::engine::{Engine, Scope};
 use crate::git::{self, Checkout};
-use crate::model::{Failure, FailureKind, Job, Outcome, Step};
+use crate::model::{Failure, FailureKind, Job, Outcome, Step, error_chain};
 use crate::process::{Cancel, Marker, Runner, Supervisor};
 use crate::workdir::{Layout, job_directory};
 use std::ffi::OsString;
@@ -64,8 +64,7 @@ pub async fn run(work: Work) -> Finished {
         Err(error) => {
             // The error callback is told all the same, with the variables of the job.
             let _ = attempt.setup();
-            let failure = Failure::errored(format!("{error}: {}", source_of(&error)));
-            Err((Step::Setup, failure))
+            Err((Step::Setup, Failure::errored(error_chain(&error))))
         }
     };
     attempt.close(&result).await;
@@ -73,10 +72,6 @@ pub async fn run(work: Work) -> Finished {
         result,
         image_id: attempt.image_id,
     }
-}
-
-fn source_of(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(String::new, ToString::to_string)
 }
 
 struct Attempt<'a> {

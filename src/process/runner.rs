@@ -3,7 +3,7 @@
 use super::cancel::Cancel;
 use super::marker::Marker;
 use super::run::{Done, Ended, Output, ProcessError, Spec, Supervisor};
-use crate::model::{Failure, FailureKind, Step, is_job_variable, mask_url};
+use crate::model::{Failure, FailureKind, Step, error_chain, is_job_variable, mask_url};
 use jiff::Timestamp;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -225,10 +225,9 @@ fn not_run(step: Step, error: &ProcessError) -> Failure {
             };
             (kind, format!("{step}: cannot start {program}: {source}{hint}"))
         }
-        ProcessError::Log { source, .. } | ProcessError::Supervisor { source, .. } => {
-            (FailureKind::Errored, format!("{step}: {error}: {source}"))
+        ProcessError::Log { .. } | ProcessError::Supervisor { .. } | ProcessError::SupervisorDied { .. } => {
+            (FailureKind::Errored, format!("{step}: {}", error_chain(error)))
         }
-        ProcessError::SupervisorDied { .. } => (FailureKind::Errored, format!("{step}: {error}")),
     };
     Failure::new(kind, message)
 }

@@ -65,7 +65,7 @@ impl Turn<'_> {
         self.put_with(id, true, change);
     }
 
-    pub(super) fn put_with(&mut self, id: JobId, lasting: bool, change: impl FnOnce(&mut Job)) {
+    fn put_with(&mut self, id: JobId, lasting: bool, change: impl FnOnce(&mut Job)) {
         let Some(job) = self.state.jobs.get_mut(&id) else {
             return;
         };
@@ -81,6 +81,20 @@ impl Turn<'_> {
         self.put(id, |job| {
             job.state = JobState::Done(outcome);
             job.note = note.into();
+        });
+    }
+
+    /// The ref went on to another commit before the job had its turn.
+    pub(super) fn supersede(&mut self, id: JobId, by: &CommitId) {
+        self.end(id, Outcome::Superseded, format!("the ref moved to {}", by.short()));
+    }
+
+    /// For a reason that may pass. The ref is forgotten, so that it is seen anew if it comes back.
+    pub(super) fn skip(&mut self, job: &Job, why: &str) {
+        self.set_ref(&job.project, &job.reference, None);
+        self.put_with(job.id, false, |job| {
+            job.state = JobState::Done(Outcome::Skipped);
+            job.note = why.to_owned();
         });
     }
 
@@ -151,12 +165,7 @@ impl Turn<'_> {
             } else {
                 "the project was removed from the config"
             };
-            // Forgotten, so that it is seen anew when the project comes back.
-            self.set_ref(&job.project, &job.reference, None);
-            self.put_with(job.id, false, |job| {
-                job.state = JobState::Done(Outcome::Skipped);
-                job.note = why.to_owned();
-            });
+            self.skip(&job, why);
         }
     }
 
@@ -181,11 +190,7 @@ impl Turn<'_> {
             }
         }
         for (older, place, newer, commit) in stale {
-            self.end(
-                older,
-                Outcome::Superseded,
-                format!("the ref moved to {}", commit.short()),
-            );
+            self.supersede(older, &commit);
             self.put(newer, |job| job.place = job.place.min(place));
         }
     }

@@ -69,10 +69,7 @@ impl Turn<'_> {
     pub(super) fn gone(&mut self, project: &ProjectName, reference: &RefName, why: &str) {
         self.set_ref(project, reference, None);
         for job in self.superseded_by_polls(project, reference) {
-            self.put_with(job.id, false, |job| {
-                job.state = JobState::Done(Outcome::Skipped);
-                job.note = why.to_owned();
-            });
+            self.skip(&job, why);
         }
     }
 
@@ -110,11 +107,7 @@ impl Turn<'_> {
         let live = self.state.live(name, reference).any(|job| job.commit == *commit);
         let place = stale.iter().map(|job| job.place).min();
         for job in stale.iter().filter(|job| job.commit != *commit) {
-            self.end(
-                job.id,
-                Outcome::Superseded,
-                format!("the ref moved to {}", commit.short()),
-            );
+            self.supersede(job.id, commit);
         }
         if live || settled {
             return;
