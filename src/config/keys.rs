@@ -11,6 +11,8 @@ pub(super) const TOP: &[&str] = &[
     "engine",
     "grace",
     "poll_timeout",
+    "poll_size_limit",
+    "polls_per_host",
     "log_limit",
     "retry",
     "log_level",
@@ -29,6 +31,7 @@ pub(super) const RETRY: &[&str] = &["attempts", "delay", "max_delay"];
 pub(super) const PROJECT: &[&str] = &[
     "remote",
     "enabled",
+    "interval",
     "branches",
     "tags",
     "initial",

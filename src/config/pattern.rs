@@ -9,13 +9,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
-    source: String,
+    source: Box<str>,
     matcher: Matcher,
 }
 
 #[derive(Debug, Clone)]
 enum Matcher {
-    Glob(GlobMatcher),
+    /// `**`. A daemon may have this one ten thousand times, and an automaton is some kilobytes large.
+    All,
+    /// A name as it is, for the same reason.
+    Literal,
+    Glob(Box<GlobMatcher>),
     Regex(regex::Regex),
 }
 
@@ -25,6 +29,9 @@ enum Matcher {
 pub struct PatternError {
     message: String,
 }
+
+/// What makes a glob of a name.
+const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
 impl Pattern {
     /// Compiles a pattern.
@@ -38,14 +45,19 @@ impl Pattern {
             Some(regex) => regex::Regex::new(&format!("^(?:{regex})$"))
                 .map(Matcher::Regex)
                 .map_err(|e| e.to_string()),
+            None if source == "**" => Ok(Matcher::All),
+            None if !source.is_empty() && !source.contains(SPECIAL) => Ok(Matcher::Literal),
             None => GlobBuilder::new(&source)
                 .literal_separator(true)
                 .build()
-                .map(|g| Matcher::Glob(g.compile_matcher()))
+                .map(|g| Matcher::Glob(Box::new(g.compile_matcher())))
                 .map_err(|e| e.kind().to_string()),
         };
         match matcher {
-            Ok(matcher) => Ok(Self { source, matcher }),
+            Ok(matcher) => Ok(Self {
+                source: source.into(),
+                matcher,
+            }),
             Err(message) => Err(PatternError { message }),
         }
     }
@@ -53,6 +65,8 @@ impl Pattern {
     /// Whether a short ref name (without `refs/heads/`) matches.
     pub fn matches(&self, short: &[u8]) -> bool {
         match &self.matcher {
+            Matcher::All => true,
+            Matcher::Literal => short == self.source.as_bytes(),
             Matcher::Glob(glob) => glob.is_match(short.as_bstr().to_path_lossy()),
             // A byte that is not UTF-8 is one character that no expression names, but that `.` matches.
             Matcher::Regex(regex) => regex.is_match(&short.to_str_lossy()),
@@ -80,13 +94,14 @@ impl TryFrom<String> for Pattern {
 
 impl From<Pattern> for String {
     fn from(pattern: Pattern) -> String {
-        pattern.source
+        pattern.source.into()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn globs_and_whole_regular_expressions() {
@@ -108,5 +123,21 @@ mod tests {
         assert!(Pattern::new("/[0-9]+/").unwrap().matches(b"7"));
         assert!(!Pattern::new("/x/").unwrap().matches(b"\xff"));
         assert!(Pattern::new("/.*/").unwrap().matches(b"a\xff"));
+        assert!(Pattern::new("**").unwrap().matches(b"a/\xff"));
+        assert!(!Pattern::new("a").unwrap().matches(b"a\xff"));
+    }
+
+    proptest! {
+        /// What is told without the glob library is what it would tell.
+        #[test]
+        fn shortcuts_lead_to_the_same_end(source in "\\*\\*|[a-c./!-]{1,6}", name in "[a-c./!-]{1,6}") {
+            let glob = GlobBuilder::new(&source).literal_separator(true).build().unwrap().compile_matcher();
+            let pattern = Pattern::new(source.clone()).unwrap();
+            if !source.starts_with('/') {
+                prop_assert!(matches!(pattern.matcher, Matcher::All | Matcher::Literal));
+                prop_assert_eq!(pattern.matches(name.as_bytes()), glob.is_match(&name), "{}", source);
+                prop_assert_eq!(pattern.matches(source.as_bytes()), glob.is_match(&source), "{}", source);
+            }
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(super) type Templates = BTreeMap<String, At<Template>>;
 #[derive(Debug, Default)]
 pub(super) struct RawProject {
     pub(super) enabled: Option<bool>,
+    pub(super) interval: Option<Duration>,
     pub(super) remote: Option<String>,
     pub(super) branches: Option<Vec<Pattern>>,
     pub(super) tags: Option<Vec<Pattern>>,
@@ -108,6 +109,7 @@ impl RawProject {
     fn read_shared<'a>(table: &Table<'a>, base: &Path) -> Self {
         Self {
             enabled: table.read("enabled", boolean),
+            interval: table.read("interval", positive),
             remote: None,
             branches: table.read("branches", patterns),
             tags: table.read("tags", patterns),

@@ -30,10 +30,12 @@ pub(super) fn resolve(
     if let Some(dir) = &raw.log_dir {
         doubts.push(Doubt::Directory(dir.clone()));
     }
+    let interval = overrides.interval.or(raw.interval).unwrap_or(Duration::from_secs(60));
     let mut projects = BTreeMap::new();
     for (name, written) in raw.projects {
         let scope = Scope {
             defaults: &raw.defaults,
+            interval,
             inherited,
             notes,
         };
@@ -43,11 +45,13 @@ pub(super) fn resolve(
     warn_if_idle(&projects, notes);
     let config = Config {
         limit: overrides.limit.or(raw.limit).unwrap_or(1),
-        interval: overrides.interval.or(raw.interval).unwrap_or(Duration::from_secs(60)),
+        interval,
         workdir: workdir(overrides, raw.workdir),
         engine: raw.engine.unwrap_or(EngineKind::Podman),
         grace: raw.grace.unwrap_or(Duration::from_secs(10)),
         poll_timeout: raw.poll_timeout.unwrap_or(Duration::from_secs(60)),
+        poll_size_limit: raw.poll_size_limit.unwrap_or(256 << 20),
+        polls_per_host: raw.polls_per_host.unwrap_or(4),
         log_limit: raw.log_limit.unwrap_or(1 << 30),
         retry: retry(raw.retry, notes),
         log: LogConfig {

@@ -28,6 +28,8 @@ pub(super) enum Doubt {
 /// What a project is read against.
 pub(super) struct Scope<'a> {
     pub(super) defaults: &'a RawProject,
+    /// At the top of the file.
+    pub(super) interval: Duration,
     pub(super) inherited: &'a dyn Fn(&str) -> bool,
     pub(super) notes: &'a Notes<'a>,
 }
@@ -68,6 +70,7 @@ pub(super) fn project(
     Project {
         name,
         enabled,
+        interval: own.interval.or(defaults.interval).unwrap_or(scope.interval),
         remote: own.remote.unwrap_or_default(),
         branches: own
             .branches
@@ -85,13 +88,16 @@ pub(super) fn project(
         prepare_callback: prepare.map(|c| c.value),
         success_callback: success.map(|c| c.value),
         error_callback: error.map(|c| c.value),
-        image: own.image.map(|i| image(i, defaults.image.as_ref(), &templates)),
+        image: own
+            .image
+            .map(|i| Box::new(image(i, defaults.image.as_ref(), &templates))),
         run: own
             .run
-            .map(|r| run(r.value, defaults.run.as_ref().map(|d| &d.value), &templates)),
+            .map(|r| Box::new(run(r.value, defaults.run.as_ref().map(|d| &d.value), &templates))),
         rsync: own
             .rsync
-            .and_then(|r| rsync(r, defaults.rsync.as_ref().map(|d| &d.value), span, &templates)),
+            .and_then(|r| rsync(r, defaults.rsync.as_ref().map(|d| &d.value), span, &templates))
+            .map(Box::new),
         env: layers,
     }
 }

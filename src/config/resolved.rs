@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Config {
     /// Jobs at once over all projects.
     pub limit: usize,
-    /// How often each remote is asked.
+    /// How often each remote is asked whose project does not say.
     pub interval: Duration,
     /// Absolute path of the work directory.
     pub workdir: PathBuf,
@@ -22,6 +22,10 @@ pub struct Config {
     pub grace: Duration,
     /// For one answer of a remote.
     pub poll_timeout: Duration,
+    /// Bytes of one answer of a remote.
+    pub poll_size_limit: u64,
+    /// Remotes of one host that are asked at once.
+    pub polls_per_host: usize,
     /// Bytes of one `build.log`, after which output is counted and left out.
     pub log_limit: u64,
     /// What happens after an errored attempt.
@@ -85,6 +89,8 @@ pub struct Project {
     pub name: ProjectName,
     /// Whether it is watched.
     pub enabled: bool,
+    /// How often its remote is asked.
+    pub interval: Duration,
     /// URL or path as git takes it; may hold credentials, so show it through `mask_url` only.
     pub remote: String,
     /// Which branches are followed.
@@ -110,11 +116,11 @@ pub struct Project {
     /// After a failure.
     pub error_callback: Option<Vec<String>>,
     /// What is built.
-    pub image: Option<Image>,
+    pub image: Option<Box<Image>>,
     /// Run what was built.
-    pub run: Option<Run>,
+    pub run: Option<Box<Run>>,
     /// Copy the result.
-    pub rsync: Option<Rsync>,
+    pub rsync: Option<Box<Rsync>>,
 }
 
 /// First sight of a project's refs.

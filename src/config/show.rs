@@ -33,6 +33,8 @@ struct Shown<'a> {
     engine: EngineKind,
     grace: String,
     poll_timeout: String,
+    poll_size_limit: u64,
+    polls_per_host: usize,
     log_limit: u64,
     log_level: String,
     log_format: LogFormat,
@@ -54,6 +56,7 @@ struct ShownRetry {
 #[derive(Serialize)]
 struct ShownProject<'a> {
     enabled: bool,
+    interval: String,
     remote: String,
     branches: Vec<&'a str>,
     tags: Vec<&'a str>,
@@ -122,6 +125,8 @@ fn shown(config: &Config) -> Shown<'_> {
         engine: config.engine,
         grace: duration(config.grace),
         poll_timeout: duration(config.poll_timeout),
+        poll_size_limit: config.poll_size_limit,
+        polls_per_host: config.polls_per_host,
         log_limit: config.log_limit,
         log_level: config.log.level.to_string().to_lowercase(),
         log_format: config.log.format,
@@ -152,6 +157,7 @@ fn project(project: &Project) -> ShownProject<'_> {
     }
     ShownProject {
         enabled: project.enabled,
+        interval: duration(project.interval),
         remote: mask_url(&project.remote),
         branches: project.branches.iter().map(super::Pattern::as_str).collect(),
         tags: project.tags.iter().map(super::Pattern::as_str).collect(),
@@ -165,9 +171,9 @@ fn project(project: &Project) -> ShownProject<'_> {
         success_callback: project.success_callback.as_deref().map(command),
         error_callback: project.error_callback.as_deref().map(command),
         env,
-        image: project.image.as_ref().map(image),
-        run: project.run.as_ref().map(run),
-        rsync: project.rsync.as_ref().map(rsync),
+        image: project.image.as_deref().map(image),
+        run: project.run.as_deref().map(run),
+        rsync: project.rsync.as_deref().map(rsync),
     }
 }
 

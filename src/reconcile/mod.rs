@@ -10,10 +10,12 @@ mod handle;
 mod polls;
 mod queue;
 mod retry;
+mod schedule;
 mod sight;
 
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
 pub use queue::next_wake;
 pub use retry::backoff;
+pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};

@@ -34,6 +34,7 @@ pub fn patterns(list: &[&str]) -> Vec<Pattern> {
 /// Follows all branches and tags.
 pub fn watched(name: &str) -> Project {
     Project {
+        interval: Duration::from_secs(60),
         name: project(name),
         enabled: true,
         remote: format!("/srv/{name}.git"),
@@ -56,6 +57,8 @@ pub fn watched(name: &str) -> Project {
 
 pub fn config(limit: usize, projects: &[&str]) -> Config {
     Config {
+        poll_size_limit: 1 << 20,
+        polls_per_host: 4,
         limit,
         interval: Duration::from_secs(60),
         workdir: "/w".into(),

@@ -40,7 +40,7 @@ fn project(lines: &str) -> Project {
 }
 
 fn image(lines: &str) -> Image {
-    project(lines).image.unwrap()
+    *project(lines).image.unwrap()
 }
 
 fn fixtures(kind: &str) -> Vec<(String, String)> {
