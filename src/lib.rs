@@ -29,4 +29,6 @@ pub mod pipeline;
 pub mod process;
 pub mod reconcile;
 pub mod store;
+#[cfg(test)]
+mod support;
 pub mod workdir;

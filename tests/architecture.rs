@@ -47,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "daemon",
+            "pipeline",
             "api",
             "engine",
             "git",
@@ -119,7 +120,8 @@ fn arrows_run_down_only() {
         };
         seen += 1;
         for used in used(&text) {
-            if used != module && !allowed.contains(&used.as_str()) {
+            // Tests only: the compiler knows no such module otherwise.
+            if used != "support" && used != module && !allowed.contains(&used.as_str()) {
                 wrong.push(format!("{}: {module} uses {used}", file.display()));
             }
         }
@@ -131,6 +133,9 @@ fn arrows_run_down_only() {
 #[test]
 fn only_process_starts_children() {
     for (module, file, text) in modules() {
+        if file.components().any(|part| part.as_os_str() == "tests") {
+            continue;
+        }
         let code = text.split("#[cfg(test)]").next().unwrap();
         let starts = code.contains("Command::new(") && !code.contains("clap::Command::new(");
         assert!(!starts || module == "process", "{} starts a child", file.display());

@@ -5,53 +5,15 @@
 mod support;
 
 use nix::sys::signal::Signal;
-use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use support::daemon::{Daemon, Site, build_json, build_log, encode_ref, wait_log};
 use support::repo::{Repo, git_in, short};
 use support::scratch::{SOON, Scratch, wait_for, wait_for_state};
 use support::servers::git_daemon::GitDaemon;
 use support::servers::http::{HttpGit, HttpOptions};
 use support::servers::ssh::SshGit;
+use support::spy::Spy;
 use support::witness::{Built, dumped_env, env_dumper, files_with, recorder, value};
-
-/// Command lines on this machine that hold a word, gathered while it lives.
-struct Spy<'a> {
-    stop: &'a AtomicBool,
-}
-
-impl<'a> Spy<'a> {
-    fn start<'s>(
-        scope: &'s std::thread::Scope<'s, '_>,
-        stop: &'a AtomicBool,
-        word: &'static str,
-        seen: &'s Mutex<BTreeSet<String>>,
-    ) -> Self
-    where
-        'a: 's,
-    {
-        scope.spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-                    let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                    let line = String::from_utf8_lossy(&line).replace('\0', " ");
-                    if line.contains(word) {
-                        seen.lock().unwrap().insert(line);
-                    }
-                }
-            }
-        });
-        Self { stop }
-    }
-}
-
-impl Drop for Spy<'_> {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
 
 #[test]
 fn every_transport_and_no_password_anywhere() {
@@ -83,9 +45,8 @@ fn every_transport_and_no_password_anywhere() {
         // What git and its helpers start, with arguments; what comes and goes between two looks of the spy is here.
         ("GIT_TRACE".to_owned(), trace.display().to_string()),
     ]);
-    let (stop, seen) = (AtomicBool::new(false), Mutex::default());
-    std::thread::scope(|scope| {
-        let _spy = Spy::start(scope, &stop, "fe-7f3a9", &seen);
+    let spy = Spy::start(&["fe-7f3a9"]);
+    {
         let daemon = site.start();
         for (name, _) in &remotes {
             site.wait_built(name, "refs/heads/main", &first);
@@ -117,8 +78,8 @@ fn every_transport_and_no_password_anywhere() {
                 .ok_or_else(|| status.to_string())
         });
         site.cli(&["status"]);
-    });
-    assert!(seen.lock().unwrap().is_empty(), "in arguments: {seen:?}");
+    }
+    assert_eq!(spy.seen(), Default::default(), "in arguments");
     let trace = std::fs::read_to_string(&trace).unwrap();
     assert!(trace.contains("remote-http") && !trace.contains("fe-7f3a9"), "{trace}");
     assert_eq!(files_with(&site.workdir, "fe-7f3a9"), Vec::<std::path::PathBuf>::new());

@@ -20,6 +20,15 @@ const HELPER: &str = "!f() { test \"$1\" = get && \
 /// ssh must not ask, and must notice a peer that is gone.
 const SSH: &str = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
+/// By which no helper of git's asks a person.
+pub(super) const QUIET: [(&str, &str); 4] = [
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GCM_INTERACTIVE", "never"),
+    // What a desktop session put there would open a window. GIT_ASKPASS and core.askPass are set for git on purpose.
+    ("SSH_ASKPASS", ""),
+    ("SSH_ASKPASS_REQUIRE", "never"),
+];
+
 /// Bytes a second, and seconds, below which git drops an http connection. A server that packs sends keep-alives.
 const LOW_SPEED: (&str, &str) = ("1", "120");
 
@@ -54,14 +63,23 @@ async fn ssh_is_configured(runner: &Runner, cwd: &Path) -> Result<bool, Failure>
     Ok(answer.success())
 }
 
+/// Lets git's own ssh use a connection of ours, where how ssh is called was left to us. If it is gone by then, ssh makes
+/// one of its own. The path is one that a shell takes for one word.
+pub fn sharing(mut variables: Vec<(OsString, OsString)>, socket: Option<&Path>) -> Vec<(OsString, OsString)> {
+    let command = variables.iter_mut().find(|(name, _)| name == "GIT_SSH_COMMAND");
+    if let (Some((_, command)), Some(socket)) = (command, socket) {
+        command.push(" -o ControlMaster=no -o ControlPath=");
+        command.push(socket);
+    }
+    variables
+}
+
 fn variables(remote: &Remote, ssh: bool, user: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: &str, value: &str| all.push((name.into(), value.into()));
-    set("GIT_TERMINAL_PROMPT", "0");
-    set("GCM_INTERACTIVE", "never");
-    // What a desktop session put there would open a window. GIT_ASKPASS and core.askPass are set for git on purpose.
-    set("SSH_ASKPASS", "");
-    set("SSH_ASKPASS_REQUIRE", "never");
+    for (name, value) in QUIET {
+        set(name, value);
+    }
     if ssh {
         set("GIT_SSH_COMMAND", SSH);
     }
@@ -124,6 +142,16 @@ mod tests {
             of("https://tok@h/x", false, &[])["GIT_CONFIG_KEY_0"],
             "credential.https://h.username"
         );
+    }
+
+    #[test]
+    fn a_connection_is_shared_only_where_ssh_is_ours() {
+        let socket = Some(Path::new("/run/s"));
+        let ours = sharing(variables(&Remote::new("git@h:x"), true, |_| None), socket);
+        let (_, ssh) = ours.iter().find(|(name, _)| name == "GIT_SSH_COMMAND").unwrap();
+        assert_eq!(*ssh, *format!("{SSH} -o ControlMaster=no -o ControlPath=/run/s"));
+        let theirs = variables(&Remote::new("git@h:x"), false, |_| None);
+        assert_eq!(sharing(theirs.clone(), socket), theirs);
     }
 
     #[test]

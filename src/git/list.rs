@@ -1,5 +1,6 @@
 //! Which refs a remote has.
 
+use super::ask::{Digest, Reply};
 use super::environment::environment;
 use super::refs::{RefList, Rubbish, parse};
 use super::remote::Remote;
@@ -8,9 +9,6 @@ use crate::process::{Captured, Runner};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// The longest answer that is read.
-const ANSWER_LIMIT: usize = 256 << 20;
 
 /// Why a remote's refs are not known. Nothing may be concluded about the refs themselves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +56,17 @@ pub enum ListError {
         /// What came instead.
         said: String,
     },
+    /// The server, or this machine, has no certificate that settles who answers.
+    #[error(
+        "{remote}: the TLS certificate is not trusted ({said}): is this the right host, and is its CA in the system's \
+         bundle or in git's `http.sslCAInfo`?"
+    )]
+    Untrusted {
+        /// Masked.
+        remote: String,
+        /// What is wrong with it.
+        said: String,
+    },
     /// No answer in time.
     #[error("{remote}: no answer within {}: is the server up, or `poll_timeout` too short?", humantime::format_duration(*timeout))]
     TimedOut {
@@ -67,17 +76,29 @@ pub enum ListError {
         timeout: Duration,
     },
     /// More refs than we read.
-    #[error("{remote}: the list of refs is longer than 256 MiB")]
+    #[error("{remote}: the list of refs is longer than {limit} bytes: raise `poll_size_limit` if it is meant to be")]
     TooLong {
         /// Masked.
         remote: String,
+        /// In bytes.
+        limit: u64,
     },
-    /// Git said no for a reason that has no case of its own.
-    #[error("{remote}: git ls-remote failed: {said}")]
+    /// The server wants to be left alone for a while.
+    #[error("{remote}: the server is too busy to answer ({said}){}", again(*wait))]
+    Busy {
+        /// Masked.
+        remote: String,
+        /// What it said.
+        said: String,
+        /// For how long, if it said so (`Retry-After`).
+        wait: Option<Duration>,
+    },
+    /// Git or the server said no for a reason that has no case of its own.
+    #[error("{remote}: cannot list its refs: {said}")]
     Refused {
         /// Masked.
         remote: String,
-        /// Git's last words, masked.
+        /// The last words, masked.
         said: String,
     },
     /// The question was called off.
@@ -91,6 +112,12 @@ pub enum ListError {
     Command(String),
 }
 
+fn again(wait: Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| {
+        format!(", and asks to come back in {}", humantime::format_duration(wait))
+    })
+}
+
 impl ListError {
     /// As the end of a step: never the user's build.
     pub fn into_failure(self) -> Failure {
@@ -100,14 +127,91 @@ impl ListError {
         };
         Failure::new(kind, self.to_string())
     }
+
+    /// Git and git servers tell their reasons in words only. A word that is not known here costs a hint, nothing more.
+    /// `remote` is masked, and so is `said`, the words that are shown; `all` are all words.
+    pub(super) fn in_words(remote: String, said: String, all: &str) -> Self {
+        let lower = all.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+        if has(&[
+            "could not resolve",
+            "unable to look up",
+            "name or service not known",
+            "temporary failure in name",
+        ]) {
+            Self::HostUnknown { remote, said }
+        } else if has(&[
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+            "permission denied (",
+            "host key verification failed",
+            "returned error: 401",
+            "returned error: 403",
+            "access denied",
+        ]) {
+            Self::Auth { remote, said }
+        } else if has(&[
+            "not valid: is this a git repository",
+            "protocol error",
+            "invalid server response",
+        ]) {
+            Self::NotGit { remote, said }
+        } else if has(&[
+            "failed to connect",
+            "couldn't connect",
+            "could not connect",
+            "unable to connect",
+            "connection refused",
+            "connection timed out",
+            "connection reset",
+            "connection closed by",
+            "no route to host",
+            "network is unreachable",
+        ]) {
+            Self::Unreachable { remote, said }
+        } else if has(&[
+            "not found",
+            "does not exist",
+            "does not appear to be a git repository",
+            "not exported",
+            "invalid gitfile format",
+            "no such",
+        ]) {
+            Self::Missing { remote, said }
+        } else {
+            Self::Refused { remote, said }
+        }
+    }
 }
 
-/// Asks a remote for its branches and tags. An empty list means that the repository is empty, and nothing else.
+/// The longest answer that is read where nothing else is said.
+const ANSWER_LIMIT: u64 = 256 << 20;
+
+/// Asks a remote for its branches and tags by `git ls-remote`. An empty list means that the repository is empty, and
+/// nothing else.
 pub async fn list_refs(runner: &Runner, remote: &str, cwd: &Path, timeout: Duration) -> Result<RefList, ListError> {
+    match ls_remote(runner, remote, cwd, timeout, ANSWER_LIMIT, None).await? {
+        Reply::Refs { list, .. } => Ok(list),
+        // Nothing is known, so nothing is the same.
+        Reply::Unchanged => Ok(RefList::default()),
+    }
+}
+
+/// As [`list_refs`], with an answer of at most `size` bytes, which is not read if it is known.
+pub(super) async fn ls_remote(
+    runner: &Runner,
+    remote: &str,
+    cwd: &Path,
+    timeout: Duration,
+    size: u64,
+    known: Option<Digest>,
+) -> Result<Reply, ListError> {
     let question = Question {
         masked: mask_url(remote),
         remote: Remote::new(remote),
         timeout,
+        size,
         begin: Instant::now(),
     };
     let env = environment(runner, remote, false, cwd)
@@ -115,18 +219,23 @@ pub async fn list_refs(runner: &Runner, remote: &str, cwd: &Path, timeout: Durat
         .map_err(|failure| question.command(failure))?;
     let runner = runner.with_env(env).with_env([("LC_ALL".into(), "C".into())]);
     let answer = question.ask(&runner, cwd).await?;
+    let digest = Digest::of(&answer.stdout);
+    if known == Some(digest) && !answer.stdout.is_empty() {
+        return Ok(Reply::Unchanged);
+    }
     let list = question.read(&answer)?;
     if !list.refs.is_empty() || !list.odd.is_empty() {
-        return Ok(list);
+        return Ok(Reply::Refs { list, digest });
     }
     // A web page without a newline is a list of no refs to git, as is an empty page. So look again, at the packets:
     // a server that speaks git sends some even for an empty repository.
     let runner = runner.with_env([("GIT_TRACE_PACKET".into(), "2".into())]);
     let answer = question.ask(&runner, cwd).await?;
     let list = question.read(&answer)?;
+    let digest = Digest::of(&answer.stdout);
     let spoke_git = answer.stderr.lines().any(|l| l.contains("packet:") && l.contains("< "));
     if spoke_git {
-        Ok(list)
+        Ok(Reply::Refs { list, digest })
     } else {
         Err(question.not_git("it sent no refs and no git packet".to_owned()))
     }
@@ -136,6 +245,7 @@ struct Question {
     remote: Remote,
     masked: String,
     timeout: Duration,
+    size: u64,
     begin: Instant,
 }
 
@@ -144,15 +254,23 @@ impl Question {
         let argv = ["git", "ls-remote", "--heads", "--tags", "--", &self.remote.url].map(OsString::from);
         let left = self.timeout.saturating_sub(self.begin.elapsed());
         let answer = runner
-            .capture(Step::Checkout, &argv, cwd, left, ANSWER_LIMIT)
+            .capture(
+                Step::Checkout,
+                &argv,
+                cwd,
+                left,
+                usize::try_from(self.size).unwrap_or(usize::MAX),
+            )
             .await
             .map_err(|failure| self.command(failure))?;
         if !answer.success() {
-            return Err(self.explain(&answer.stderr));
+            let said = without_time(&self.remote.mask(telling_line(&answer.stderr)));
+            return Err(ListError::in_words(self.masked.clone(), said, &answer.stderr));
         }
         if answer.truncated {
             return Err(ListError::TooLong {
                 remote: self.masked.clone(),
+                limit: self.size,
             });
         }
         Ok(answer)
@@ -181,66 +299,10 @@ impl Question {
             ListError::Command(failure.message.trim_start_matches(&prefix).to_owned())
         }
     }
-
-    /// Git tells its reasons in words only. A word that is not known here costs a hint, nothing more.
-    fn explain(&self, stderr: &str) -> ListError {
-        let remote = self.masked.clone();
-        let said = without_time(&self.remote.mask(telling_line(stderr)));
-        let lower = stderr.to_lowercase();
-        let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
-        if has(&[
-            "could not resolve",
-            "unable to look up",
-            "name or service not known",
-            "temporary failure in name",
-        ]) {
-            ListError::HostUnknown { remote, said }
-        } else if has(&[
-            "authentication failed",
-            "could not read username",
-            "could not read password",
-            "permission denied (",
-            "host key verification failed",
-            "returned error: 401",
-            "returned error: 403",
-            "access denied",
-        ]) {
-            ListError::Auth { remote, said }
-        } else if has(&[
-            "not valid: is this a git repository",
-            "protocol error",
-            "invalid server response",
-        ]) {
-            ListError::NotGit { remote, said }
-        } else if has(&[
-            "failed to connect",
-            "couldn't connect",
-            "could not connect",
-            "unable to connect",
-            "connection refused",
-            "connection timed out",
-            "connection reset",
-            "no route to host",
-            "network is unreachable",
-        ]) {
-            ListError::Unreachable { remote, said }
-        } else if has(&[
-            "not found",
-            "does not exist",
-            "does not appear to be a git repository",
-            "not exported",
-            "invalid gitfile format",
-            "no such",
-        ]) {
-            ListError::Missing { remote, said }
-        } else {
-            ListError::Refused { remote, said }
-        }
-    }
 }
 
 /// The line that says most: the first that begins with `fatal:` or `ssh:`, else the last.
-fn telling_line(stderr: &str) -> &str {
+pub(super) fn telling_line(stderr: &str) -> &str {
     let lines = || stderr.lines().map(str::trim).filter(|l| !l.is_empty());
     lines()
         .find(|l| l.starts_with("ssh: ") || l.contains("Permission denied (") || l.starts_with("Host key"))

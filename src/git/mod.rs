@@ -3,14 +3,20 @@
 //! It must never ask a person for anything, never take a server's silence for an empty repository, never let a
 //! credential reach an argument, and never leave a process of git's in the background. It knows no job.
 
+pub mod ask;
 mod checkout;
 mod environment;
 mod list;
 mod refs;
 mod remote;
 mod submodules;
+pub mod wire;
+mod world;
 
+pub use ask::{Asker, Digest, Limits, Memory, Question, Reply};
 pub use checkout::{Checkout, checkout};
-pub use environment::environment;
+pub use environment::{environment, sharing};
 pub use list::{ListError, list_refs};
 pub use refs::RefList;
+pub use remote::host_of;
+pub use world::{Filled, Header, HttpSettings, Login, Proxy, Ssh, Tls, World, WorldError, Worlds, fill};

@@ -1,7 +1,6 @@
 //! The answer of `git ls-remote`, read as bytes.
 
 use crate::model::{CommitId, RefName};
-use std::collections::BTreeMap;
 
 /// The branches and tags of a remote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,7 +8,7 @@ pub struct RefList {
     /// Sorted by name. An annotated tag stands for what it points at in the end, which is nearly always a commit:
     /// a tag of a tree or a blob looks the same from afar, and fails at the checkout.
     pub refs: Vec<(RefName, CommitId)>,
-    /// Names that no git would make: shown to people, never followed.
+    /// Names that no git would make, and refs that are broken: shown to people, never followed.
     pub odd: Vec<String>,
 }
 
@@ -19,31 +18,79 @@ pub(super) struct Rubbish(pub String);
 
 /// Reads the whole answer; one line that is no ref means that none of it can be trusted.
 pub(super) fn parse(answer: &[u8]) -> Result<RefList, Rubbish> {
-    let mut refs: BTreeMap<RefName, CommitId> = BTreeMap::new();
-    let mut peeled: BTreeMap<RefName, CommitId> = BTreeMap::new();
-    let mut odd = Vec::new();
+    let mut list = RefListBuilder::default();
     for line in answer.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-        let rubbish = || Rubbish(String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned());
-        let tab = line.iter().position(|b| *b == b'\t').ok_or_else(rubbish)?;
-        let hash = String::from_utf8_lossy(&line[..tab]).into_owned();
-        let commit = CommitId::new(hash).map_err(|_| rubbish())?;
-        let name = &line[tab + 1..];
-        let (name, into) = match name.strip_suffix(b"^{}") {
-            Some(tag) => (tag, &mut peeled),
-            None => (name, &mut refs),
-        };
-        match RefName::new(name) {
-            Ok(name) => {
-                into.insert(name, commit);
+        let tab = line
+            .iter()
+            .position(|b| *b == b'\t')
+            .ok_or_else(|| Rubbish::new(line))?;
+        list.add(&line[tab + 1..], &line[..tab])
+            .ok_or_else(|| Rubbish::new(line))?;
+    }
+    Ok(list.finish())
+}
+
+impl Rubbish {
+    /// Its beginning says enough.
+    pub fn new(line: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned())
+    }
+}
+
+/// Names that are shown; a server may send any number.
+const ODD_SHOWN: usize = 100;
+
+/// Collects refs in any order.
+#[derive(Debug, Default)]
+pub(super) struct RefListBuilder {
+    refs: Vec<(RefName, CommitId)>,
+    peeled: Vec<(RefName, CommitId)>,
+    odd: Vec<String>,
+}
+
+impl RefListBuilder {
+    /// Takes a ref, or with `^{}` behind its name what a tag points at in the end. None if the hash is none.
+    pub fn add(&mut self, name: &[u8], hash: &[u8]) -> Option<()> {
+        match name.strip_suffix(b"^{}") {
+            Some(tag) => self.add_peeled(tag, hash),
+            None => {
+                let commit = commit(hash)?;
+                // Git gives a broken ref a hash of zeros.
+                let is_broken = commit.as_str().bytes().all(|digit| digit == b'0');
+                match RefName::new(name) {
+                    Ok(name) if !is_broken => self.refs.push((name, commit)),
+                    _ if self.odd.len() < ODD_SHOWN => self.odd.push(String::from_utf8_lossy(name).into_owned()),
+                    _ => {}
+                }
+                Some(())
             }
-            Err(_) => odd.push(String::from_utf8_lossy(name).into_owned()),
         }
     }
-    refs.extend(peeled);
-    Ok(RefList {
-        refs: refs.into_iter().collect(),
-        odd,
-    })
+
+    /// Takes what a tag points at in the end. None if the hash is none.
+    pub fn add_peeled(&mut self, tag: &[u8], hash: &[u8]) -> Option<()> {
+        let commit = commit(hash)?;
+        // One that is odd was told by its own line.
+        if let Ok(name) = RefName::new(tag) {
+            self.peeled.push((name, commit));
+        }
+        Some(())
+    }
+
+    /// Sorted, each name once.
+    pub fn finish(self) -> RefList {
+        let Self { mut refs, peeled, odd } = self;
+        refs.extend(peeled);
+        // Stable, and the last of a name wins: its peeled commit if it has one.
+        refs.sort_by(|a, b| b.0.cmp(&a.0));
+        refs.reverse();
+        refs.dedup_by(|earlier, last| earlier.0 == last.0);
+        RefList { refs, odd }
+    }
+}
+
+fn commit(hash: &[u8]) -> Option<CommitId> {
+    CommitId::new(std::str::from_utf8(hash).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -82,6 +129,9 @@ mod tests {
         let list = parse(format!("{A}\trefs/heads/../x\n{A}\trefs/pull/1\n").as_bytes()).unwrap();
         assert!(list.refs.is_empty());
         assert_eq!(list.odd, ["refs/heads/../x", "refs/pull/1"]);
+        let zeros = "0".repeat(40);
+        let list = parse(format!("{zeros}\trefs/heads/broken\n{A}\trefs/heads/m\n").as_bytes()).unwrap();
+        assert_eq!((list.refs.len(), list.odd), (1, vec!["refs/heads/broken".to_owned()]));
         let long = "a".repeat(64);
         assert_eq!(listed(format!("{long}\trefs/heads/m\n").as_bytes())[0].1, long);
     }

@@ -90,6 +90,26 @@ impl Remote {
     }
 }
 
+/// The host that a remote's URL names, without port and case; none for this machine's own files.
+pub fn host_of(remote: &str) -> Option<String> {
+    let host = match remote.split_once("://") {
+        Some(("file", _)) => return None,
+        Some((_, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            match host.strip_prefix('[').and_then(|h| h.split_once(']')) {
+                Some((v6, _)) => v6,
+                None => host.split(':').next().unwrap_or_default(),
+            }
+        }
+        None => {
+            let (host, _) = remote.split_once(':').filter(|(host, _)| !host.contains('/'))?;
+            host.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']'])
+        }
+    };
+    Some(host.to_ascii_lowercase())
+}
+
 fn decode(text: &str) -> String {
     let decoded: Cow<'_, [u8]> = percent_decode_str(text).into();
     String::from_utf8_lossy(&decoded).into_owned()
@@ -126,6 +146,22 @@ mod tests {
             assert_eq!(of(same), (same.to_owned(), None));
         }
         assert_eq!(of("ssh://git:pw@h/x"), ("ssh://git@h/x".to_owned(), None));
+    }
+
+    #[test]
+    fn hosts() {
+        for (remote, host) in [
+            ("https://u:p@Git.Example.org:8443/x", Some("git.example.org")),
+            ("ssh://git@h:22/x", Some("h")),
+            ("git://[::1]:9418/x", Some("::1")),
+            ("git@H:x/y", Some("h")),
+            ("[h]:x", Some("h")),
+            ("/srv/x", None),
+            ("./a:b", None),
+            ("file:///srv/x", None),
+        ] {
+            assert_eq!(host_of(remote).as_deref(), host, "{remote}");
+        }
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Site {
     /// `pipelined VERB --config F REST…`, not yet started.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipelined"));
+        // Nothing of what tells the git of whoever runs the tests about proxies, certificates and the like.
+        let told = |name: &OsString| {
+            let name = name.to_string_lossy().to_lowercase();
+            name.starts_with("git_") || name.ends_with("_proxy")
+        };
+        for name in std::env::vars_os().map(|(name, _)| name).filter(told) {
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         let (verb, rest) = args.split_first().unwrap();
         command.arg(verb).arg("--config").arg(&self.config).args(rest);

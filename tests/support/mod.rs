@@ -11,4 +11,5 @@ pub mod podman;
 pub mod repo;
 pub mod scratch;
 pub mod servers;
+pub mod spy;
 pub mod witness;

@@ -40,6 +40,11 @@ impl Server {
         }
     }
 
+    /// Of the process that was started.
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
     /// Returns when `ready` does; panics with the output when the server ends.
     pub fn wait_until(&mut self, ready: impl Fn() -> bool) {
         let Self { child, log } = self;
@@ -61,7 +66,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let group = Pid::from_raw(self.child.id().try_into().unwrap());
+        let group = Pid::from_raw(self.pid());
         // It may have ended by itself; then there is nothing to do.
         let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();

@@ -18,6 +18,8 @@ pub enum Manner {
     Rubbish,
     /// Half of a fine answer, and the end.
     HangUp,
+    /// One branch after the other, without an end.
+    Flood,
 }
 
 /// The server; it and its connections end when it is dropped.
@@ -89,12 +91,20 @@ impl Drop for Hostile {
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\
                       Content-Length: 100000\r\n\r\n001e# service=git-upload-pack\n0000";
 
+/// The old protocol: the list of refs comes with the greeting.
+const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\r\n\
+                         001e# service=git-upload-pack\n0000";
+const BRANCH: &[u8] = b"003e1111111111111111111111111111111111111111 refs/heads/branch";
+
 /// Serves one connection until it ends or we stop.
 fn misbehave(manner: Manner, mut stream: TcpStream, stop: &AtomicBool) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
     match manner {
         Manner::Silent => {}
-        Manner::Trickle => stream.write_all(HEAD)?,
+        Manner::Trickle => {
+            read_some(&mut stream)?;
+            stream.write_all(HEAD)?;
+        }
         Manner::Rubbish => {
             read_some(&mut stream)?;
             return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\0\xff<html>\n");
@@ -102,6 +112,16 @@ fn misbehave(manner: Manner, mut stream: TcpStream, stop: &AtomicBool) -> std::i
         Manner::HangUp => {
             read_some(&mut stream)?;
             return stream.write_all(&HEAD[..HEAD.len() - 10]);
+        }
+        Manner::Flood => {
+            let mut begin = [0; 4];
+            stream.read_exact(&mut begin)?;
+            if &begin == b"GET " {
+                stream.write_all(ENDLESS)?;
+            }
+            while !stop.load(Ordering::SeqCst) {
+                stream.write_all(&BRANCH.repeat(100))?;
+            }
         }
     }
     while !stop.load(Ordering::SeqCst) {

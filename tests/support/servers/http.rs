@@ -17,6 +17,15 @@ pub struct HttpOptions<'a> {
     pub tls: bool,
 }
 
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The number of its connection.
+    pub connection: u64,
+    /// GET or POST.
+    pub method: String,
+}
+
 /// Serves every repository beneath a directory.
 pub struct HttpGit {
     _nginx: Server,
@@ -29,6 +38,20 @@ pub struct HttpGit {
 impl HttpGit {
     /// Serves what is beneath `root`.
     pub fn start(scratch: &Scratch, root: &Path, options: HttpOptions) -> Self {
+        Self::serve(scratch, root, options, 1, "")
+    }
+
+    /// The same on so many addresses, from 127.0.0.1 on: see [`HttpGit::url_on`].
+    pub fn start_on(scratch: &Scratch, root: &Path, options: HttpOptions, hosts: u8) -> Self {
+        Self::serve(scratch, root, options, hosts, "")
+    }
+
+    /// The same with more of nginx's settings for the server.
+    pub fn start_with(scratch: &Scratch, root: &Path, options: HttpOptions, settings: &str) -> Self {
+        Self::serve(scratch, root, options, 1, settings)
+    }
+
+    fn serve(scratch: &Scratch, root: &Path, options: HttpOptions, hosts: u8, settings: &str) -> Self {
         let port = free_port();
         let dir = scratch.mkdir(format!("http-{port}"));
         let socket = dir.join("fcgi");
@@ -41,10 +64,11 @@ impl HttpGit {
         fcgiwrap.wait_until(|| UnixStream::connect(&socket).is_ok());
 
         if options.tls {
-            make_certificates(&dir);
+            make_certificates(&dir, hosts);
         }
         let config = dir.join("nginx.conf");
-        std::fs::write(&config, nginx_config(&dir, root, port, &options)).unwrap();
+        let text = nginx_config(&dir, root, port, &options, hosts, settings);
+        std::fs::write(&config, text).unwrap();
         let mut nginx = Command::new("/usr/sbin/nginx");
         nginx
             .arg("-e")
@@ -66,13 +90,63 @@ impl HttpGit {
 
     /// Of a repository, by its path beneath the root; without user and password.
     pub fn url(&self, repo: &str) -> String {
+        self.url_on(1, repo)
+    }
+
+    /// The same on the host 127.0.0.`host`.
+    pub fn url_on(&self, host: u8, repo: &str) -> String {
         let scheme = if self.tls { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}/{repo}", self.port)
+        format!("{scheme}://127.0.0.{host}:{}/{repo}", self.port)
     }
 
     /// What `GIT_SSL_CAINFO` must name for a server with TLS.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.join("ca.crt")
+    }
+
+    /// From now on it speaks protocol v0, whatever is asked for, or again what is asked for.
+    pub fn speak_v0(&self, v0: bool) {
+        let switch = self.dir.join("v0");
+        if v0 {
+            std::fs::write(switch, "").unwrap();
+        } else {
+            std::fs::remove_file(switch).unwrap();
+        }
+    }
+
+    /// Every request until now: the number of its connection, and its method.
+    pub fn requests(&self) -> Vec<(u64, String)> {
+        let looks = self.looks("");
+        looks.into_iter().map(|look| (look.connection, look.method)).collect()
+    }
+
+    /// What each request until now took and gave, in bytes of HTTP: without TLS.
+    pub fn traffic(&self) -> Vec<(u64, u64)> {
+        let log = std::fs::read_to_string(self.dir.join("bytes.log")).unwrap();
+        let words = log.lines().map(|line| line.split_once(' ').unwrap());
+        words
+            .map(|(received, sent)| (received.parse().unwrap(), sent.parse().unwrap()))
+            .collect()
+    }
+
+    /// The bytes of each answer until now.
+    pub fn bytes_sent(&self) -> Vec<u64> {
+        self.traffic().into_iter().map(|(_, sent)| sent).collect()
+    }
+
+    /// Every request for what is beneath this path.
+    pub fn looks(&self, path: &str) -> Vec<Look> {
+        let log = std::fs::read_to_string(self.dir.join("looks.log")).unwrap();
+        let looks = log.lines().filter_map(|line| {
+            let [connection, method, at] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            at.starts_with(path).then(|| Look {
+                connection: connection.parse().unwrap(),
+                method: method.to_owned(),
+            })
+        });
+        looks.collect()
     }
 
     /// Every request until now, a line each: the request line, its status, the user.
@@ -81,11 +155,15 @@ impl HttpGit {
     }
 }
 
-fn nginx_config(dir: &Path, root: &Path, port: u16, options: &HttpOptions) -> String {
+fn nginx_config(dir: &Path, root: &Path, port: u16, options: &HttpOptions, hosts: u8, settings: &str) -> String {
     let HttpOptions { auth, tls } = options;
     let d = dir.display();
     let backend = Path::new(&git_in(dir, ["--exec-path"])).join("git-http-backend");
-    let mut server = format!("listen 127.0.0.1:{port}{};\n", if *tls { " ssl" } else { "" });
+    let mut server = String::new();
+    for host in 1..=hosts {
+        let ssl = if *tls { " ssl" } else { "" };
+        writeln!(server, "listen 127.0.0.{host}:{port}{ssl};").unwrap();
+    }
     if *tls {
         writeln!(
             server,
@@ -108,18 +186,22 @@ fn nginx_config(dir: &Path, root: &Path, port: u16, options: &HttpOptions) -> St
 events {{}}
 http {{
   log_format short '"$request" $status $remote_user';
-  access_log {d}/access.log short;
+  log_format look '$connection $request_method $uri'; log_format bytes '$request_length $bytes_sent';
+  access_log {d}/access.log short; access_log {d}/looks.log look; access_log {d}/bytes.log bytes;
   client_max_body_size 0;
   client_body_temp_path {d}/body; proxy_temp_path {d}/proxy; fastcgi_temp_path {d}/fastcgi;
   uwsgi_temp_path {d}/uwsgi; scgi_temp_path {d}/scgi;
   server {{
     {server}
+    {settings}
+    set $protocol $http_git_protocol;
+    if (-f {d}/v0) {{ set $protocol ""; }}
     location / {{
       fastcgi_pass unix:{d}/fcgi;
       fastcgi_param SCRIPT_FILENAME {backend};
       fastcgi_param GIT_PROJECT_ROOT {root};
       fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-      fastcgi_param GIT_PROTOCOL $http_git_protocol;
+      fastcgi_param GIT_PROTOCOL $protocol;
       fastcgi_param PATH_INFO $uri;
       fastcgi_param QUERY_STRING $query_string;
       fastcgi_param REQUEST_METHOD $request_method;
@@ -137,12 +219,18 @@ http {{
 }
 
 /// A CA and a certificate for loopback, valid for a day.
-fn make_certificates(dir: &Path) {
+fn make_certificates(dir: &Path, hosts: u8) {
     let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1";
     let ca = "-subj /CN=test-ca -keyout ca.key -out ca.crt";
-    let server = "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1,DNS:localhost \
-                  -addext basicConstraints=CA:FALSE -CA ca.crt -CAkey ca.key -keyout server.key -out server.crt";
-    for rest in [ca, server] {
+    let mut names = "DNS:localhost".to_owned();
+    for host in 1..=hosts {
+        write!(names, ",IP:127.0.0.{host}").unwrap();
+    }
+    let server = format!(
+        "-subj /CN=127.0.0.1 -addext subjectAltName={names} -addext basicConstraints=CA:FALSE \
+         -CA ca.crt -CAkey ca.key -keyout server.key -out server.crt"
+    );
+    for rest in [ca, &server] {
         let args = request.split_whitespace().chain(rest.split_whitespace());
         let output = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
         assert!(

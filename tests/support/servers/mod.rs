@@ -4,4 +4,5 @@ mod child;
 pub mod git_daemon;
 pub mod hostile;
 pub mod http;
+pub mod scripted;
 pub mod ssh;
