@@ -18,7 +18,7 @@ fn the_limit_holds_over_all_projects_and_one_at_a_time_of_a_ref() {
     let path = scratch.path().display();
     let at = |event: &str| format!("echo \"{event} $BUILD_PROJECT $BUILD_REF_NAME $BUILD_COMMIT\" >>{path}/events");
     scratch.script("begin", &at("begin"));
-    scratch.script("end", &format!("sleep 0.1\n{}", at("end")));
+    scratch.script("end", &format!("sleep 0.3\n{}", at("end")));
     let mut config = "interval = \"50ms\"\nlimit = 3\n".to_owned();
     let names = ["a", "b", "c", "d"];
     let repos = names.map(|name| {

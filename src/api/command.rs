@@ -1,6 +1,7 @@
 //! Requests to the daemon.
 
 use crate::model::{JobId, ProjectName};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -59,4 +60,36 @@ pub struct DaemonStatus {
     pub limit: usize,
     /// Of the config in force.
     pub config: String,
+    /// How the remotes answer.
+    pub polls: PollStatus,
+}
+
+/// What was asked of remotes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollStatus {
+    /// Distinct ones that are watched.
+    pub remotes: usize,
+    /// Questions since the start.
+    pub asked: u64,
+    /// Of these, whose answer was the same as before.
+    pub unchanged: u64,
+    /// Of these, without an answer.
+    pub failed: u64,
+    /// Remotes that fail, or that only git itself can ask.
+    pub noteworthy: Vec<RemoteStatus>,
+}
+
+/// What there is to tell of a remote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteStatus {
+    /// Masked.
+    pub remote: String,
+    /// Those that follow it.
+    pub projects: Vec<ProjectName>,
+    /// The last question had no answer.
+    pub failing: bool,
+    /// Why `git ls-remote` has to ask it, which costs a hundred times more.
+    pub fallback: Option<String>,
+    /// When it is asked next; none while it is asked, or waits for its turn.
+    pub next: Option<Timestamp>,
 }

@@ -100,7 +100,10 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     Ok(ExplainView {
         enabled: configured.map(|p| p.is_some_and(|p| p.enabled)),
         daemon: place.daemon.is_some() || place.silent.is_some(),
-        trouble: store.remote_troubles()?.remove(project).map(TroubleView::from),
+        trouble: store
+            .remote_troubles()?
+            .remove(project)
+            .map(|trouble| TroubleView::new(trouble, place.remote_of(project))),
         refs: stories,
         project: project.clone(),
     })
@@ -181,12 +184,7 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         _ => writeln!(out, "{project}: watched")?,
     }
     if let Some(trouble) = &view.trouble {
-        let since = ago(trouble.since, now);
-        writeln!(
-            out,
-            "  its remote cannot be asked since {since}: {}",
-            plain(&trouble.error)
-        )?;
+        writeln!(out, "  its remote cannot be asked {}", trouble.story(now))?;
     }
     if view.refs.is_empty() {
         writeln!(out, "  no ref was seen yet")?;

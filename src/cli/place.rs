@@ -4,7 +4,7 @@
 //! is broken or not readable for this user.
 
 use super::common::ConfigArgs;
-use crate::api::{ClientError, DaemonStatus, call_within};
+use crate::api::{ClientError, DaemonStatus, RemoteStatus, call_within};
 use crate::config::{Config, LoadError, Overrides, load};
 use crate::model::ProjectName;
 use crate::store::{Lock, Store};
@@ -73,6 +73,12 @@ impl Place {
             Some(why) => why.clone(),
             None => format!("no daemon works in {}", self.workdir.display()),
         }
+    }
+
+    /// What the daemon has to tell of a project's remote; nothing if all is well.
+    pub fn remote_of(&self, project: &ProjectName) -> Option<&RemoteStatus> {
+        let noteworthy = &self.daemon.as_ref()?.polls.noteworthy;
+        noteworthy.iter().find(|remote| remote.projects.contains(project))
     }
 
     /// The projects of the config and of the record.

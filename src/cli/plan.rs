@@ -7,8 +7,9 @@ use super::place::must_be_known;
 use super::style::Style;
 use super::table::Table;
 use crate::config::{Config, Project};
-use crate::git::list_refs;
+use crate::git::{Asker, Limits, Question};
 use crate::model::{CommitId, JobId, JobState, ProjectName, RefName, State, Write as Record, mask_url};
+use crate::pipeline::project_variables;
 use crate::process::{Cancel, Marker, Runner, Supervisor};
 use crate::reconcile::{Event, handle};
 use crate::store::{Store, StoreError};
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,17 +132,20 @@ async fn ask_all(config: &Config) -> BTreeMap<ProjectName, Result<Refs, String>>
         grace: Duration::from_secs(1),
         log: None,
     };
+    let asker = Asker::new(PathBuf::from("/"), runner.clone(), std::env::temp_dir(), None);
+    let limits = Limits::new(config.poll_timeout, config.poll_size_limit);
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut questions = JoinSet::new();
     for project in config.projects.values().filter(|p| p.enabled) {
-        let (name, remote, timeout) = (project.name.clone(), project.remote.clone(), config.poll_timeout);
-        let slots = slots.clone();
-        let mut runner = runner.clone();
-        runner.marker = Marker::service("plan");
+        let (name, question) = (
+            project.name.clone(),
+            Question::new(&project.remote, project_variables(project)),
+        );
+        let (slots, runner, asker) = (slots.clone(), runner.clone(), asker.clone());
         questions.spawn(async move {
             // Never closed, so there is always a slot in the end.
             let _slot = slots.acquire().await;
-            let answer = list_refs(&runner, &remote, Path::new("/"), timeout).await;
+            let answer = asker.list(&runner, &question, &limits).await;
             let refs = answer.map(|list| list.refs.into_iter().collect::<Refs>());
             (name, refs.map_err(|error| error.to_string()))
         });
@@ -152,6 +156,7 @@ async fn ask_all(config: &Config) -> BTreeMap<ProjectName, Result<Refs, String>>
             answers.insert(name, answer);
         }
     }
+    asker.end().await;
     answers
 }
 
@@ -185,7 +190,7 @@ fn plan(
     };
     let event = Event::RefsListed {
         project: project.name.clone(),
-        refs,
+        refs: Arc::new(refs),
         settled,
     };
     let mut after = state.clone();

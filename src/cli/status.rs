@@ -110,10 +110,12 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
                 }),
         );
         let configured = place.config.as_ref().map(|c| c.projects.get(&name));
+        let remote = place.remote_of(&name);
         projects.push(ProjectView {
             remote: configured.flatten().map(|p| shown_remote(&p.remote)),
             enabled: configured.map(|p| p.is_some_and(|p| p.enabled)),
-            trouble: troubles.remove(&name).map(TroubleView::from),
+            trouble: troubles.remove(&name).map(|trouble| TroubleView::new(trouble, remote)),
+            fallback: remote.and_then(|remote| remote.fallback.clone()),
             refs,
             name,
         });
@@ -161,13 +163,12 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     }
     for project in &view.projects {
         if let Some(trouble) = &project.trouble {
-            let since = ago(trouble.since, now);
-            let error = plain(&trouble.error);
-            writeln!(
-                out,
-                "\n{}: cannot be asked since {since}: {error}",
-                style.strong(project.name.as_str())
-            )?;
+            let name = style.strong(project.name.as_str());
+            writeln!(out, "\n{name}: cannot be asked {}", trouble.story(now))?;
+        }
+        if let Some(why) = &project.fallback {
+            let name = style.strong(project.name.as_str());
+            writeln!(out, "\n{name}: asked by git ls-remote, as {}", plain(why))?;
         }
     }
     print_queue(out, view, style, now)

@@ -21,6 +21,14 @@ pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// `in 5m`, or `now`.
+pub(super) fn until(then: Timestamp, now: Timestamp) -> String {
+    match age(now, then).as_str() {
+        "0s" => "now".to_owned(),
+        wait => format!("in {wait}"),
+    }
+}
+
 /// How long it took: `0.4s`, `12s`, `1m 5s`, `2h 3m`.
 pub(super) fn length(from: Timestamp, to: Timestamp) -> String {
     let millis = to.as_millisecond().saturating_sub(from.as_millisecond()).max(0);
@@ -51,6 +59,8 @@ mod tests {
             .collect();
         assert_eq!(ages, ["0s", "59s", "1m", "2h", "4d"]);
         assert_eq!(age(at(5000), at(0)), "0s");
+        assert_eq!(until(at(120_900), at(0)), "in 2m");
+        assert_eq!(until(at(0), at(5000)), "now");
         assert_eq!(length(at(0), at(450)), "0.4s");
         assert_eq!(length(at(0), at(65_000)), "1m 5s");
         assert_eq!(length(at(0), at(7_380_000)), "2h 3m");

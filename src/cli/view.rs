@@ -2,7 +2,9 @@
 //!
 //! These names are a promise: a field may be added, none may go or change its meaning. No credential is in them.
 
-use crate::api::DaemonStatus;
+use super::style::plain;
+use super::time::{ago, until};
+use crate::api::{DaemonStatus, RemoteStatus};
 use crate::model::{CommitId, Failure, JobId, JobState, ProjectName, RefName, Step, mask_url};
 use crate::store::{AttemptRecord, JobRecord, RemoteTrouble};
 use crate::workdir::Layout;
@@ -32,6 +34,8 @@ pub(super) struct ProjectView {
     pub enabled: Option<bool>,
     /// Why its remote cannot be asked.
     pub trouble: Option<TroubleView>,
+    /// Why `git ls-remote` asks its remote, if it does: the daemon itself does so for a hundredth of the cost.
+    pub fallback: Option<String>,
     /// Its refs.
     pub refs: Vec<RefView>,
 }
@@ -43,6 +47,8 @@ pub(super) struct TroubleView {
     pub since: Timestamp,
     /// The last error.
     pub error: String,
+    /// When it is asked again; none if no daemon runs, or right now.
+    pub next: Option<Timestamp>,
 }
 
 /// A ref with its newest job.
@@ -195,12 +201,22 @@ impl AttemptView {
     }
 }
 
-impl From<RemoteTrouble> for TroubleView {
-    fn from(trouble: RemoteTrouble) -> Self {
+impl TroubleView {
+    /// Of a record, and what the daemon says of the remote.
+    pub fn new(trouble: RemoteTrouble, remote: Option<&RemoteStatus>) -> Self {
         Self {
             since: trouble.since,
             error: trouble.error,
+            next: remote.and_then(|remote| remote.next),
         }
+    }
+
+    /// In words, for people.
+    pub fn story(&self, now: Timestamp) -> String {
+        let next = self
+            .next
+            .map_or_else(String::new, |at| format!("; asked again {}", until(at, now)));
+        format!("since {}: {}{next}", ago(self.since, now), plain(&self.error))
     }
 }
 

@@ -3,8 +3,8 @@
 use super::core::{Daemon, RECORD_AGAIN, Running};
 use super::door::DaemonError;
 use super::happening::Happening;
-use crate::git::{ListError, RefList};
-use crate::model::{JobId, JobState, Mode, Outcome, ProjectName, Write, error_chain};
+use super::polls::Listed;
+use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, RefName, Write, error_chain, mask_url};
 use crate::pipeline::{self, Finished, Work};
 use crate::process::Cancel;
 use crate::reconcile::{Decision, Effect, Event, handle, is_selected};
@@ -12,6 +12,7 @@ use crate::store::{Attempt, JobRecord};
 use crate::workdir;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Daemon {
@@ -21,6 +22,7 @@ impl Daemon {
         let now = Timestamp::now();
         let mode = self.state.mode;
         let kept = waits_for_the_record(&event).then(|| event.clone());
+        let seen = matches!(event, Event::RefsListed { .. });
         let decision = handle(&mut self.state, &self.config, now, event);
         let layout = &self.layout;
         let free = |project: &_, reference: &_, dir: &str| {
@@ -29,6 +31,9 @@ impl Daemon {
         match self.store.commit(&decision.writes, now, &free) {
             Ok(attempts) => {
                 self.tell(&decision);
+                if !seen {
+                    self.forget_answers(&decision);
+                }
                 self.act(&decision, attempts);
                 Some(decision)
             }
@@ -36,6 +41,20 @@ impl Daemon {
                 tracing::error!(error = %error_chain(&error), "cannot record a decision: nothing is started until it can be");
                 self.unrecorded(kept, mode);
                 None
+            }
+        }
+    }
+
+    /// What the planner has forgotten of a ref, or put back into the queue, must meet the remote's answer again, although
+    /// that may be the same as before.
+    fn forget_answers(&mut self, decision: &Decision) {
+        for write in &decision.writes {
+            match write {
+                Write::Ref {
+                    project, commit: None, ..
+                } => self.polls.forget(project),
+                Write::Job { job, .. } if job.is_queued() => self.polls.forget(&job.project),
+                _ => {}
             }
         }
     }
@@ -147,23 +166,38 @@ impl Daemon {
         }
     }
 
-    pub(super) fn listed(&mut self, name: &ProjectName, remote: &str, result: Result<RefList, ListError>) {
-        let Some(project) = self
-            .config
-            .projects
-            .get(name)
-            .filter(|p| p.enabled && p.remote == remote)
-        else {
-            return;
-        };
-        let list = match result {
-            Ok(list) => list,
-            Err(error) => return self.trouble(name, Some(error.to_string())),
-        };
-        for odd in &list.odd {
-            tracing::debug!(project = %name, reference = odd, "the remote has a ref whose name git does not allow: left out");
+    /// A remote has something to tell to the projects that follow it.
+    pub(super) fn listed(&mut self, listed: Listed) {
+        let Listed {
+            projects,
+            remote,
+            result,
+        } = listed;
+        let error = result.as_ref().err().map(ToString::to_string);
+        self.tell_trouble(&remote, &projects, error.as_deref());
+        for name in &projects {
+            self.trouble(name, error.as_deref());
         }
-        let refs: BTreeMap<_, _> = list.refs.into_iter().collect();
+        let Ok(Some(list)) = result else { return };
+        for odd in &list.odd {
+            let remote = mask_url(&remote);
+            tracing::debug!(
+                remote,
+                reference = odd,
+                "the remote has a ref whose name git does not allow: left out"
+            );
+        }
+        let refs: Arc<BTreeMap<_, _>> = Arc::new(list.refs.into_iter().collect());
+        for name in projects {
+            if self.take_refs(&name, &refs).is_none() {
+                // Not taken in: the next answer may be the same, and must be passed on all the same.
+                self.polls.forget(&name);
+            }
+        }
+    }
+
+    fn take_refs(&mut self, name: &ProjectName, refs: &Arc<BTreeMap<RefName, CommitId>>) -> Option<()> {
+        let project = self.config.projects.get(name).filter(|p| p.enabled)?;
         let known = self.state.projects.get(name).map(|seen| &seen.refs);
         let changed = refs
             .iter()
@@ -173,15 +207,15 @@ impl Daemon {
             Ok(settled) => settled,
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "cannot read the database");
-                return;
+                return None;
             }
         };
-        self.trouble(name, None);
-        self.decide(Event::RefsListed {
+        let event = Event::RefsListed {
             project: name.clone(),
-            refs,
+            refs: refs.clone(),
             settled,
-        });
+        };
+        self.decide(event).map(|_| ())
     }
 
     /// Of a project that is not asked any more, or in another way.
@@ -197,18 +231,28 @@ impl Daemon {
         }
     }
 
-    /// Tells a remote's trouble once when it begins or changes, and once when it is over.
-    fn trouble(&mut self, name: &ProjectName, error: Option<String>) {
-        if self.troubles.get(name) == error.as_ref() {
+    /// Says a remote's trouble once when it begins or changes, and once when it is over.
+    fn tell_trouble(&self, remote: &str, projects: &[ProjectName], error: Option<&str>) {
+        let told = |name: &&ProjectName| self.troubles.get(*name).map(String::as_str) == error;
+        let Some(project) = projects.iter().find(|name| !told(name)) else {
+            return;
+        };
+        let (remote, others) = (mask_url(remote), projects.len() - 1);
+        match error {
+            Some(error) => {
+                tracing::warn!(%project, others, error, "cannot ask the remote; asking again, less and less often");
+            }
+            None => tracing::info!(%project, others, remote, "the remote answers again"),
+        }
+    }
+
+    fn trouble(&mut self, name: &ProjectName, error: Option<&str>) {
+        if self.troubles.get(name).map(String::as_str) == error {
             return;
         }
-        match &error {
-            Some(error) => tracing::warn!(project = %name, error, "cannot ask the remote; asking again each interval"),
-            None => tracing::info!(project = %name, "the remote answers again"),
-        }
-        self.record_trouble(name, error.as_deref());
+        self.record_trouble(name, error);
         match error {
-            Some(error) => self.troubles.insert(name.clone(), error),
+            Some(error) => self.troubles.insert(name.clone(), error.to_owned()),
             None => self.troubles.remove(name),
         };
     }

@@ -1,10 +1,11 @@
 //! The loop: one happening at a time.
 
+use super::asking::Asking;
 use super::door::Options;
 use super::happening::Happening;
 use super::logging::LevelHandle;
 use super::notify::{self, Watchdog};
-use super::poller::{Asking, Poller};
+use super::polls::Polls;
 use super::watch::ConfigWatch;
 use crate::api::Command;
 use crate::config::Config;
@@ -15,7 +16,7 @@ use crate::reconcile::{Event, next_wake};
 use crate::store::{Store, StoreError};
 use crate::workdir::Layout;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -46,7 +47,7 @@ pub(super) struct Daemon {
     pub level: LevelHandle,
     pub tell: mpsc::UnboundedSender<Happening>,
     pub asking: Asking,
-    pub pollers: BTreeMap<ProjectName, Poller>,
+    pub polls: Polls,
     pub running: HashMap<JobId, Running>,
     /// Polling troubles that were told already.
     pub troubles: HashMap<ProjectName, String>,
@@ -67,15 +68,14 @@ impl Daemon {
         tell: mpsc::UnboundedSender<Happening>,
     ) -> Result<Self, StoreError> {
         let supervisor = Supervisor::default();
-        let workdir = config.workdir.clone();
-        let instance = store.instance().to_owned();
+        let asking = Asking::new(supervisor.clone(), store.instance().to_owned());
         let troubles = store.remote_troubles()?;
         Ok(Self {
             state: store.load_state()?,
-            layout: Layout::new(&workdir),
+            layout: Layout::new(&config.workdir),
             engine: Arc::new(Engine::new(config.engine)),
-            asking: Asking::new(supervisor.clone(), instance, workdir, tell.clone()),
-            pollers: BTreeMap::new(),
+            polls: Polls::new(asking.clone(), &config),
+            asking,
             running: HashMap::new(),
             troubles: troubles
                 .into_iter()
@@ -116,7 +116,7 @@ impl Daemon {
             tracing::info!("stopped before the start was over: the next one does the rest");
             return;
         }
-        self.start_pollers();
+        self.polls.watch(&self.config);
         self.watch_config();
         notify::ready();
         watchdog.turn(self.status_line());
@@ -125,6 +125,7 @@ impl Daemon {
             tokio::select! {
                 Some(happening) = happenings.recv() => self.take(happening),
                 Some(command) = requests.recv() => self.request(command),
+                listed = self.polls.turn() => self.listed(listed),
                 () = tokio::time::sleep(wait) => {
                     self.decide(Event::Tick);
                 }
@@ -132,8 +133,7 @@ impl Daemon {
             self.record_waiting();
             watchdog.turn(self.status_line());
         }
-        self.pollers.clear();
-        self.asking.end().await;
+        self.polls.end().await;
         tracing::info!(queued = self.state.jobs.len(), "stopped");
     }
 
@@ -166,11 +166,6 @@ impl Daemon {
 
     fn take(&mut self, happening: Happening) {
         match happening {
-            Happening::Listed {
-                project,
-                remote,
-                result,
-            } => self.listed(&project, &remote, result),
             Happening::AttemptEnded { job, finished } => self.attempt_ended(job, finished),
             Happening::Resolved {
                 project,
@@ -184,7 +179,7 @@ impl Daemon {
             }
             Happening::Drain if self.state.mode == Mode::Normal => {
                 tracing::info!("INT: taking no new jobs, finishing those that are there; INT again or TERM stops now");
-                self.pollers.clear();
+                self.polls.clear();
                 self.decide(Event::Drain);
             }
             Happening::Drain | Happening::Stop => self.stop(),
@@ -192,7 +187,7 @@ impl Daemon {
     }
 
     fn stop(&mut self) {
-        self.pollers.clear();
+        self.polls.clear();
         if self.state.mode == Mode::Stopping {
             tracing::warn!("asked to stop again: killing what still runs");
             for running in self.running.values() {
@@ -220,7 +215,7 @@ impl Daemon {
         format!(
             "{mode}{running} running, {} queued, {} projects, {} remotes failing",
             self.state.jobs.len() - running,
-            self.pollers.len(),
+            self.polls.projects(),
             self.troubles.len()
         )
     }

@@ -1,7 +1,6 @@
 //! Everything that can wake the loop, in one closed enum.
 
 use crate::api::Refused;
-use crate::git::{ListError, RefList};
 use crate::model::{CommitId, JobId, ProjectName, RefName};
 use crate::pipeline::Finished;
 use tokio::sync::oneshot;
@@ -9,13 +8,6 @@ use tokio::sync::oneshot;
 /// What a task or a signal has to say to the loop.
 #[derive(Debug)]
 pub(super) enum Happening {
-    /// A remote was asked.
-    Listed {
-        project: ProjectName,
-        /// As it was asked: an answer of a remote that the config has changed since is not this project's any more.
-        remote: String,
-        result: Result<RefList, ListError>,
-    },
     /// An attempt has ended.
     AttemptEnded { job: JobId, finished: Finished },
     /// The ref that a person asked for is at this commit.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -65,9 +66,14 @@ pub(super) fn start(config: &LogConfig) -> Result<LevelHandle, LogError> {
             Ok(file)
         })
         .transpose()?;
+    // What a library does for each connection is nobody's wish at `debug`.
+    let ours = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::TRACE)
+        .with_default(LevelFilter::WARN);
     // A subscriber that is there already is a test's.
     let _ = tracing_subscriber::registry()
         .with(filter)
+        .with(ours)
         .with(stderr)
         .with(file)
         .try_init();

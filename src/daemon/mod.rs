@@ -3,12 +3,13 @@
 //! The loop itself never waits for a remote, an engine, a callback or a build: those are tasks, and they report.
 
 mod act;
+mod asking;
 mod core;
 mod door;
 mod happening;
 mod logging;
 mod notify;
-mod poller;
+mod polls;
 mod recover;
 mod reload;
 mod request;

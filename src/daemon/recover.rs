@@ -47,7 +47,8 @@ impl Daemon {
             environments.insert(Vec::new());
         }
         for env in environments {
-            let runner = self.asking.runner(self.config.grace).with_env(env);
+            let mut runner = self.asking.runner(self.asking.stop()).with_env(env);
+            runner.grace = self.config.grace;
             match self.engine.cleanup(&runner, Scope::Instance(instance)).await {
                 Ok(cleaned) if cleaned == Cleaned::default() => {}
                 Ok(Cleaned {

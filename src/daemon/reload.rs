@@ -2,9 +2,8 @@
 
 use super::core::Daemon;
 use super::notify;
-use super::poller::Poller;
 use super::watch::ConfigWatch;
-use crate::config::{self, Diff, LoadError};
+use crate::config::{self, LoadError};
 use crate::engine::Engine;
 use crate::model::{Mode, error_chain};
 use crate::reconcile::Event;
@@ -64,10 +63,14 @@ impl Daemon {
         if new.engine != self.config.engine {
             self.engine = Arc::new(Engine::new(new.engine));
         }
-        let polls_anew = new.interval != self.config.interval || new.poll_timeout != self.config.poll_timeout;
         self.config = new;
         self.decide(Event::ConfigChanged);
-        self.change_pollers(&diff, polls_anew);
+        for name in diff.removed.iter().chain(&diff.changed) {
+            self.forget_trouble(name);
+        }
+        if self.state.mode == Mode::Normal {
+            self.polls.watch(&self.config);
+        }
         self.watch_config();
         let told = if diff.is_empty() {
             "nothing changed".to_owned()
@@ -76,30 +79,6 @@ impl Daemon {
         };
         tracing::info!("reloaded: {told}");
         Ok(told)
-    }
-
-    fn change_pollers(&mut self, diff: &Diff, all: bool) {
-        for name in diff.removed.iter().chain(&diff.changed).chain(&diff.added) {
-            self.pollers.remove(name);
-            self.forget_trouble(name);
-        }
-        if all {
-            self.pollers.clear();
-        }
-        self.start_pollers();
-    }
-
-    /// Watches every enabled project that is not watched yet.
-    pub(super) fn start_pollers(&mut self) {
-        if self.state.mode != Mode::Normal {
-            return;
-        }
-        for (name, project) in self.config.projects.iter().filter(|(_, p)| p.enabled) {
-            self.pollers.entry(name.clone()).or_insert_with(|| {
-                let (interval, timeout) = (self.config.interval, self.config.poll_timeout);
-                Poller::start(&self.asking, name.clone(), project.remote.clone(), interval, timeout)
-            });
-        }
     }
 
     pub(super) fn watch_config(&mut self) {

@@ -2,11 +2,13 @@
 
 use super::core::Daemon;
 use super::happening::Happening;
-use crate::api::{Command, DaemonStatus, Refused};
+use super::polls::{Counts, Noteworthy};
+use crate::api::{Command, DaemonStatus, PollStatus, Refused, RemoteStatus};
 use crate::config::Project;
-use crate::git::{self, RefList};
-use crate::model::{CommitId, JobId, Mode, ProjectName, RefName};
+use crate::git::RefList;
+use crate::model::{CommitId, JobId, Mode, ProjectName, RefName, mask_url};
 use crate::reconcile::{Effect, Event, is_selected};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 type BuildAnswer = oneshot::Sender<Result<JobId, Refused>>;
@@ -48,18 +50,37 @@ impl Daemon {
             .to_owned(),
             limit: self.config.limit,
             config: self.options.config.display().to_string(),
+            polls: self.poll_status(),
         }
     }
 
-    fn poll(&self, project: Option<&ProjectName>) -> Result<usize, Refused> {
-        let pokes: Vec<_> = match project {
-            None => self.pollers.values().collect(),
-            Some(name) => vec![self.pollers.get(name).ok_or_else(|| unknown(name))?],
+    fn poll_status(&self) -> PollStatus {
+        let now = Timestamp::now();
+        let Counts {
+            asked,
+            unchanged,
+            failed,
+        } = self.polls.counts();
+        let remote = |noteworthy: Noteworthy<'_>| RemoteStatus {
+            remote: mask_url(noteworthy.remote),
+            projects: noteworthy.projects.iter().cloned().collect(),
+            failing: noteworthy.failing,
+            fallback: noteworthy.fallback.map(str::to_owned),
+            next: noteworthy.next.and_then(|wait| now.checked_add(wait).ok()),
         };
-        for poller in &pokes {
-            poller.poke();
+        PollStatus {
+            remotes: self.polls.remotes(),
+            asked,
+            unchanged,
+            failed,
+            noteworthy: self.polls.noteworthy().map(remote).collect(),
         }
-        Ok(pokes.len())
+    }
+
+    fn poll(&mut self, project: Option<&ProjectName>) -> Result<usize, Refused> {
+        self.polls
+            .poke(project)
+            .ok_or_else(|| Refused(project.map_or_else(String::new, |name| unknown(name).0)))
     }
 
     fn cancel(&mut self, jobs: &[JobId]) -> Result<Vec<JobId>, Refused> {
@@ -85,12 +106,11 @@ impl Daemon {
             let _ = answer.send(Err(unknown(&name)));
             return;
         };
-        let runner = self.asking.runner(self.config.grace);
-        let (workdir, timeout) = (self.config.workdir.clone(), self.config.poll_timeout);
+        let asked = self.polls.ask_aside(&project);
         let tell = self.tell.clone();
         self.asking.tasks.spawn(async move {
-            let list = git::list_refs(&runner, &project.remote, &workdir, timeout).await;
-            let found = list
+            let found = asked
+                .await
                 .map_err(|error| Refused(error.to_string()))
                 .and_then(|list| find(&project, &list, wanted.as_deref()));
             match found {

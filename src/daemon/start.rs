@@ -33,7 +33,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let (tell, happenings) = mpsc::unbounded_channel();
         let (ask, requests) = mpsc::channel(16);
         signals(&tell).map_err(system("listen to signals"))?;
@@ -48,7 +48,10 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
             tracing::debug!(%error, "the control socket");
         }
         Ok(())
-    })
+    });
+    // A look at a dead file system may never come back.
+    runtime.shutdown_background();
+    ended
 }
 
 fn signals(tell: &mpsc::UnboundedSender<Happening>) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::model::{CommitId, Failure, JobId, ProjectName, RefName, Step, Write};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Whatever can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Event {
         /// Whose remote.
         project: ProjectName,
         /// Branches and tags with their commits.
-        refs: BTreeMap<RefName, CommitId>,
+        refs: Arc<BTreeMap<RefName, CommitId>>,
         /// Those whose commit has an outcome that settles it (see [`crate::model::settles`]).
         settled: BTreeSet<RefName>,
     },

@@ -134,7 +134,7 @@ impl World {
         Event::RefsListed {
             project: name.clone(),
             settled: self.store.settled(name, changed).unwrap(),
-            refs,
+            refs: refs.into(),
         }
     }
 
