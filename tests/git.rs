@@ -4,9 +4,10 @@
 
 mod support;
 
-use pipelined::git::{Checkout, ListError, RefList, checkout, list_refs};
+use pipelined::git::{Checkout, ListError, Mirrors, RefList, checkout, list_refs};
 use pipelined::model::{CommitId, Failure, FailureKind, JobId, RefName};
 use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::workdir::Trash;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,18 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Once straight from the remote, then by way of a new mirror, which must end alike.
     async fn get(&self, scratch: &Scratch, runner: &Runner) -> Result<PathBuf, Failure> {
+        let _ = std::fs::remove_dir_all(scratch.join("mirrors"));
+        let mirrors = mirrors(scratch);
+        let straight = self.get_by(scratch, runner, None).await;
+        let mirrored = self.get_by(scratch, runner, Some(&mirrors)).await;
+        let kind = |result: &Result<PathBuf, Failure>| result.as_ref().map_err(|failure| failure.kind).cloned();
+        assert_eq!(kind(&straight), kind(&mirrored), "{straight:?} and {mirrored:?}");
+        mirrored
+    }
+
+    async fn get_by(&self, scratch: &Scratch, runner: &Runner, mirrors: Option<&Mirrors>) -> Result<PathBuf, Failure> {
         let dir = scratch.join("job/build");
         // Each checkout begins in a fresh job directory.
         let _ = std::fs::remove_dir_all(scratch.join("job"));
@@ -63,9 +75,16 @@ impl Wanted<'_> {
             shallow: self.shallow,
             submodules: self.submodules,
             timeout: LONG,
+            mirrors,
+            ssh_socket: None,
         };
         checkout(runner, &wanted).await.map(|()| dir)
     }
+}
+
+fn mirrors(scratch: &Scratch) -> Mirrors {
+    let trash = Trash::open(scratch.join("trash")).unwrap();
+    Mirrors::new(scratch.join("mirrors"), move |path| trash.discard(path))
 }
 
 fn wanted<'a>(remote: &'a str, commit: &'a str) -> Wanted<'a> {
@@ -377,7 +396,7 @@ async fn credentials_reach_the_server_and_nothing_else() {
     assert!(!kept.exists());
     let found = Command::new("grep")
         .args(["-r", "-l", "hunter2"])
-        .args([&dir, &scratch.join("build.log")])
+        .args([&dir, &scratch.join("build.log"), &scratch.join("mirrors")])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");

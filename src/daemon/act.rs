@@ -118,6 +118,8 @@ impl Daemon {
             project,
             engine: self.engine.clone(),
             layout: self.layout.clone(),
+            mirrors: self.mirrors.clone(),
+            asker: self.polls.asker(),
             supervisor: self.supervisor.clone(),
             instance: self.store.instance().to_owned(),
             cancel: running.cancel.clone(),
@@ -139,6 +141,14 @@ impl Daemon {
 
     pub(super) fn attempt_ended(&mut self, id: JobId, finished: Finished) {
         let last = self.running.remove(&id).is_some_and(|running| running.last);
+        if let Some(project) = self
+            .state
+            .jobs
+            .get(&id)
+            .and_then(|job| self.config.projects.get(&job.project))
+        {
+            self.tend_mirror(project);
+        }
         self.decide(Event::AttemptEnded {
             job: id,
             result: finished.result,

@@ -10,6 +10,7 @@ use super::watch::ConfigWatch;
 use crate::api::Command;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::git::Mirrors;
 use crate::model::{JobId, Mode, ProjectName, State};
 use crate::process::{Cancel, Supervisor};
 use crate::reconcile::{Event, next_wake};
@@ -42,6 +43,7 @@ pub(super) struct Daemon {
     pub state: State,
     pub store: Store,
     pub layout: Layout,
+    pub mirrors: Mirrors,
     pub engine: Arc<Engine>,
     pub supervisor: Supervisor,
     pub level: LevelHandle,
@@ -64,6 +66,7 @@ impl Daemon {
         options: Options,
         config: Config,
         store: Store,
+        mirrors: Mirrors,
         level: LevelHandle,
         tell: mpsc::UnboundedSender<Happening>,
     ) -> Result<Self, StoreError> {
@@ -73,6 +76,7 @@ impl Daemon {
         Ok(Self {
             state: store.load_state()?,
             layout: Layout::new(&config.workdir),
+            mirrors,
             engine: Arc::new(Engine::new(config.engine)),
             polls: Polls::new(asking.clone(), &config),
             asking,
@@ -116,6 +120,7 @@ impl Daemon {
             tracing::info!("stopped before the start was over: the next one does the rest");
             return;
         }
+        self.prune_mirrors();
         self.polls.watch(&self.config);
         self.watch_config();
         notify::ready();

@@ -8,6 +8,7 @@ mod core;
 mod door;
 mod happening;
 mod logging;
+mod mirrors;
 mod notify;
 mod polls;
 mod recover;

@@ -230,6 +230,11 @@ impl Polls {
         }
     }
 
+    /// The connections, for whoever else needs them.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
     /// Watched projects.
     pub fn projects(&self) -> usize {
         self.of_projects.len()

@@ -71,6 +71,7 @@ impl Daemon {
         if self.state.mode == Mode::Normal {
             self.polls.watch(&self.config);
         }
+        self.prune_mirrors();
         self.watch_config();
         let told = if diff.is_empty() {
             "nothing changed".to_owned()

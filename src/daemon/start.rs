@@ -3,12 +3,12 @@
 use super::core::Daemon;
 use super::door::{DaemonError, Options};
 use super::happening::Happening;
-use super::logging;
+use super::{logging, mirrors};
 use crate::api;
 use crate::config;
 use crate::process::become_subreaper;
 use crate::store::{Lock, Store};
-use crate::workdir;
+use crate::workdir::{self, Layout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,8 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         let (listener, _socket) = api::bind(&workdir, api::runtime_directory().as_deref())?;
         let closing = CancellationToken::new();
         let server = tokio::spawn(api::serve(listener, ask, closing.clone()));
-        let daemon = Daemon::new(options, loaded.config, store, level, tell)?;
+        let mirrors = mirrors::open(&Layout::new(&workdir)).map_err(system("start a thread"))?;
+        let daemon = Daemon::new(options, loaded.config, store, mirrors, level, tell)?;
         daemon.run(happenings, requests).await;
         closing.cancel();
         if let Err(error) = server.await {

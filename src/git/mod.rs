@@ -5,8 +5,11 @@
 
 pub mod ask;
 mod checkout;
+mod direct;
 mod environment;
 mod list;
+mod mirror;
+mod mirrored;
 mod refs;
 mod remote;
 mod submodules;
@@ -17,6 +20,7 @@ pub use ask::{Asker, Digest, Limits, Memory, Question, Reply};
 pub use checkout::{Checkout, checkout};
 pub use environment::{environment, sharing};
 pub use list::{ListError, list_refs};
+pub use mirror::Mirrors;
 pub use refs::RefList;
 pub use remote::host_of;
 pub use world::{Filled, Header, HttpSettings, Login, Proxy, Ssh, Tls, World, WorldError, Worlds, fill};

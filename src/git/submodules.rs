@@ -32,7 +32,11 @@ pub(super) async fn update(runner: &Runner, wanted: &Checkout<'_>) -> Result<(),
         );
         run(runner, wanted, &["deinit", "--all", "--force", "--quiet"]).await?;
         let modules = dir.join(".git/modules");
-        match std::fs::remove_dir_all(&modules) {
+        let removed = match wanted.mirrors {
+            Some(mirrors) => mirrors.discard(&modules),
+            None => std::fs::remove_dir_all(&modules),
+        };
+        match removed {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Failure::errored(format!(
                     "checkout: cannot remove {}: {e}",

@@ -1,11 +1,11 @@
 //! One attempt: steps until the first that fails, and then the error callback.
 
-use super::env::{JobEnv, job_env};
+use super::env::{JobEnv, job_env, project_variables};
 use super::report::Report;
 use super::{image, rsync};
 use crate::config::{Image, Project, Rsync, Run};
 use crate::engine::{Engine, Scope};
-use crate::git::{self, Checkout};
+use crate::git::{self, Asker, Checkout, Mirrors, Question};
 use crate::model::{Failure, FailureKind, Job, Outcome, Step, error_chain};
 use crate::process::{Cancel, Marker, Runner, Supervisor};
 use crate::workdir::{Layout, job_directory};
@@ -29,6 +29,10 @@ pub struct Work {
     pub engine: Arc<Engine>,
     /// Where.
     pub layout: Layout,
+    /// By which checkouts come.
+    pub mirrors: Mirrors,
+    /// Has connections over ssh that a fetch may use.
+    pub asker: Asker,
     /// Starts commands.
     pub supervisor: Supervisor,
     /// The workdir's own name.
@@ -265,6 +269,8 @@ impl<'a> Attempt<'a> {
     async fn checkout(&mut self) -> Result<(), Failure> {
         let project = &self.work.project;
         let dir = self.checkout_dir();
+        let question = Question::new(&project.remote, project_variables(project));
+        let ssh_socket = self.work.asker.ssh_socket(&self.runner, &question).await;
         let checkout = Checkout {
             remote: &project.remote,
             reference: &self.work.job.reference,
@@ -273,6 +279,8 @@ impl<'a> Attempt<'a> {
             shallow: project.shallow,
             submodules: project.submodules,
             timeout: project.timeout,
+            mirrors: Some(&self.work.mirrors),
+            ssh_socket: ssh_socket.as_deref(),
         };
         git::checkout(&self.runner, &checkout).await
     }

@@ -72,6 +72,16 @@ impl Layout {
         }
     }
 
+    /// Copies of remotes, safe to remove. No project can have this name.
+    pub fn mirrors(&self) -> PathBuf {
+        self.workdir.join("pipelined.mirrors")
+    }
+
+    /// What is being deleted.
+    pub fn trash(&self) -> PathBuf {
+        self.workdir.join("pipelined.trash")
+    }
+
     /// The control socket.
     pub fn socket(&self) -> PathBuf {
         self.workdir.join("pipelined.sock")

@@ -4,6 +4,8 @@
 
 mod layout;
 mod place;
+mod trash;
 
 pub use layout::{Layout, encode_ref};
 pub use place::{WorkdirError, job_directory, prepare, settle};
+pub use trash::Trash;
