@@ -12,7 +12,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE  = $(TARGET)/release/pipelined
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps test lint build install
+.PHONY: help demo deps test fuzz lint build install
 
 help: ## list the targets
 	@echo "pipelined keeps container images built. Targets:"
@@ -34,6 +34,17 @@ test: deps ## run every test
 	else \
 	  set -x; cargo test --locked --all-targets; \
 	fi
+
+# On any toolchain: without a sanitizer the fuzzer needs no nightly, and there is no unsafe code here to sanitize.
+FUZZ_SECONDS ?= 60
+fuzz: ## fuzz what parses bytes from the wire, FUZZ_SECONDS (60) for each target
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
+	cargo build --locked --quiet
+	@set -e; for target in $$(cargo fuzz list); do \
+	  set -x; PIPELINED=$(abspath $(TARGET))/debug/pipelined \
+	    cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20; \
+	  { set +x; } 2>/dev/null; \
+	done
 
 lint: ## check format, lints, documentation and scripts
 	cargo fmt --check
