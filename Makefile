@@ -12,7 +12,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE  = $(TARGET)/release/pipelined
 
 .DEFAULT_GOAL := help
-.PHONY: help demo deps test fuzz lint build install
+.PHONY: help demo deps test fuzz bench lint build install
 
 help: ## list the targets
 	@echo "pipelined keeps container images built. Targets:"
@@ -45,6 +45,10 @@ fuzz: ## fuzz what parses bytes from the wire, FUZZ_SECONDS (60) for each target
 	    cargo fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20; \
 	  { set +x; } 2>/dev/null; \
 	done
+
+# Parts only: cargo bench --locked --bench performance -- http ssh
+bench: deps ## measure what it costs, and write the figures to docs/performance.md (a quarter of an hour)
+	cargo bench --locked --bench performance
 
 lint: ## check format, lints, documentation and scripts
 	cargo fmt --check
