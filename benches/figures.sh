@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures of the release binary: memory when idle, time from a commit to its build, what the daemon adds to a job.
+# Figures of the release binary: memory when idle, time from a commit to its build, and of a job that does nothing.
 # Prints them; judges nothing. Wants git and python3.
 set -euo pipefail
 pipelined=$(realpath "${PIPELINED:-target/release/pipelined}")
@@ -43,16 +43,6 @@ for i in $(seq 20); do
   cat "timing/p1/refs%2Fheads%2Fmain/$commit/build.json" >>reports
 done
 stop
-# The commands of the last job again, by themselves.
-log="timing/p1/refs%2Fheads%2Fmain/$commit/build.log"
-sed -n 's/^=== [^ ]* [a-z_]*: \$ //p' "$log" >commands
-for i in $(seq 20); do
-  rm -rf again && mkdir again
-  sed "s|'$dir/timing/[^']*/build'|$dir/again/build|; s|$dir/timing/[^ ]*/build|$dir/again/build|" commands >script
-  { echo set -e; sed -n 1p script; echo "cd $dir/again/build"; sed 1d script; } >run.sh
-  before=$(date +%s%N); bash run.sh >/dev/null 2>&1; after=$(date +%s%N)
-  echo $(((after - before) / 1000)) >>alone
-done
 python3 - <<'PY'
 import datetime, json, statistics
 decoder, text, reports = json.JSONDecoder(), open("reports").read(), []
@@ -63,10 +53,8 @@ while text.strip():
 when = lambda s: datetime.datetime.fromisoformat(s[:23].rstrip("Z") + "+00:00").timestamp() * 1000
 waits = [when(r["started"]) - int(t) for r, t in zip(reports, open("seen"))]
 jobs = [r["duration_ms"] for r in reports]
-alone = [int(l) / 1000 for l in open("alone")]
 line = lambda name, v: print(f"{name}: median {statistics.median(v):.0f} ms, {min(v):.0f} to {max(v):.0f}")
-line("from a commit to its build's start, interval 1s", waits)
+line("from the end of git commit to the build's start (below 0: before git has ended)", waits)
 line("a job whose steps do nothing", jobs)
-line("its commands by themselves, in a shell", alone)
 PY
 echo "release binary: $(stat -c %s "$pipelined") bytes"
