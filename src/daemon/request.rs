@@ -63,7 +63,7 @@ impl Daemon {
         } = self.polls.counts();
         let remote = |noteworthy: Noteworthy<'_>| RemoteStatus {
             remote: mask_url(noteworthy.remote),
-            projects: noteworthy.projects.iter().cloned().collect(),
+            projects: noteworthy.projects.to_vec(),
             failing: noteworthy.failing,
             fallback: noteworthy.fallback.map(str::to_owned),
             next: noteworthy.next.and_then(|wait| now.checked_add(wait).ok()),
