@@ -19,6 +19,7 @@ mod resolve;
 mod resolve_project;
 mod resolved;
 mod secret;
+mod secret_file;
 mod show;
 mod source;
 mod surroundings;
@@ -31,7 +32,9 @@ pub use diff::{Diff, diff};
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{
-    Config, EngineKind, EnvLayer, Image, Initial, LogConfig, LogFormat, Project, Pull, Retry, Rsync, Run, Tmpfs,
+    Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, Project, Pull, RegistryLogin,
+    RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs,
 };
+pub use secret_file::{NoCredentials, SecretFile};
 pub use show::{to_json, to_toml};
 pub use source::Source;

@@ -48,6 +48,8 @@ pub(super) fn resolve(
         interval,
         workdir: workdir(overrides, raw.workdir),
         engine: raw.engine.unwrap_or(EngineKind::Podman),
+        kaniko: None,
+        registries: BTreeMap::new(),
         grace: raw.grace.unwrap_or(Duration::from_secs(10)),
         poll_timeout: raw.poll_timeout.unwrap_or(Duration::from_secs(60)),
         poll_size_limit: raw.poll_size_limit.unwrap_or(256 << 20),

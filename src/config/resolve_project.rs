@@ -8,7 +8,7 @@ use super::raw_project::{RawImage, RawProject, RawRsync, RawRun, Templates};
 use super::reader::At;
 use super::variables::{is_known, nearest};
 use super::{Diagnostic, EnvLayer, Image, Initial, Pattern, Project, Pull, Rsync, Run, Tmpfs};
-use crate::model::{CALLBACK_VARIABLES, ProjectName, Template};
+use crate::model::{CALLBACK_VARIABLES, ImageName, ProjectName, Template};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -68,7 +68,6 @@ pub(super) fn project(
         doubts.extend([&prepare, &success, &error].into_iter().flatten().filter_map(program));
     }
     Project {
-        name,
         enabled,
         interval: own.interval.or(defaults.interval).unwrap_or(scope.interval),
         remote: own.remote.unwrap_or_default(),
@@ -88,16 +87,19 @@ pub(super) fn project(
         prepare_callback: prepare.map(|c| c.value),
         success_callback: success.map(|c| c.value),
         error_callback: error.map(|c| c.value),
-        image: own
+        images: own
             .image
-            .map(|i| Box::new(image(i, defaults.image.as_ref(), &templates))),
+            .map(|i| image(&name, i, defaults.image.as_ref(), &templates))
+            .into_iter()
+            .collect(),
         run: own
             .run
-            .map(|r| Box::new(run(r.value, defaults.run.as_ref().map(|d| &d.value), &templates))),
+            .map(|r| Box::new(run(&name, r.value, defaults.run.as_ref().map(|d| &d.value), &templates))),
         rsync: own
             .rsync
             .and_then(|r| rsync(r, defaults.rsync.as_ref().map(|d| &d.value), span, &templates))
             .map(Box::new),
+        name,
         env: layers,
     }
 }
@@ -122,10 +124,25 @@ fn program(callback: &At<Vec<String>>) -> Option<Doubt> {
     }))
 }
 
-fn image(own: RawImage, defaults: Option<&RawImage>, templates: &TemplateScope<'_>) -> Image {
+fn only_image(project: &ProjectName) -> ImageName {
+    // Every name of a project can be the name of an image: it is shorter, of the same characters.
+    ImageName::new(project.as_str()).unwrap_or_else(|_| unreachable!())
+}
+
+fn image(project: &ProjectName, own: RawImage, defaults: Option<&RawImage>, templates: &TemplateScope<'_>) -> Image {
     let none = RawImage::default();
     let defaults = defaults.unwrap_or(&none);
     Image {
+        name: only_image(project),
+        watch: Vec::new(),
+        depends_on: Vec::new(),
+        secrets: BTreeMap::new(),
+        source_date_epoch: false,
+        test: None,
+        test_network: "none".to_owned(),
+        staging: None,
+        release: Vec::new(),
+        release_refs: None,
         file: own.file.or_else(|| defaults.file.clone()),
         context: own
             .context
@@ -146,7 +163,7 @@ fn image(own: RawImage, defaults: Option<&RawImage>, templates: &TemplateScope<'
     }
 }
 
-fn run(own: RawRun, defaults: Option<&RawRun>, templates: &TemplateScope<'_>) -> Run {
+fn run(project: &ProjectName, own: RawRun, defaults: Option<&RawRun>, templates: &TemplateScope<'_>) -> Run {
     let none = RawRun::default();
     let defaults = defaults.unwrap_or(&none);
     let socket = own.engine_socket.or_else(|| defaults.engine_socket.clone());
@@ -156,6 +173,7 @@ fn run(own: RawRun, defaults: Option<&RawRun>, templates: &TemplateScope<'_>) ->
         templates.scope.notes.push(warning.help(help));
     }
     Run {
+        image: only_image(project),
         command: own.command.or_else(|| defaults.command.clone()),
         read_only: own.read_only.or(defaults.read_only).unwrap_or(true),
         tmpfs: own.tmpfs.or(defaults.tmpfs).unwrap_or(Tmpfs::Percent(50)),

@@ -1,7 +1,8 @@
 //! What a config means, with every default filled in.
 
 use super::Pattern;
-use crate::model::{ProjectName, Template};
+use super::SecretFile;
+use crate::model::{ImageName, ImageRef, ProjectName, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,8 +17,12 @@ pub struct Config {
     pub interval: Duration,
     /// Absolute path of the work directory.
     pub workdir: PathBuf,
-    /// What builds and runs containers.
+    /// What builds and runs containers; with kaniko, what runs its executor.
     pub engine: EngineKind,
+    /// Images are built by kaniko's executor in a container of the engine.
+    pub kaniko: Option<Kaniko>,
+    /// What is said of single registries, by host or host:port.
+    pub registries: BTreeMap<String, RegistrySettings>,
     /// Between TERM and KILL.
     pub grace: Duration,
     /// For one answer of a remote.
@@ -82,6 +87,70 @@ pub enum EngineKind {
     Docker,
 }
 
+/// How kaniko's executor is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kaniko {
+    /// The executor's image, as the engine takes it.
+    pub image: String,
+    /// Keep layers there; none: no cache.
+    pub cache_repo: Option<ImageRef>,
+    /// `--snapshot-mode`; none: the executor's default.
+    pub snapshot_mode: Option<SnapshotMode>,
+    /// Further flags of the executor.
+    pub flags: Vec<String>,
+}
+
+/// How kaniko finds out what a RUN has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotMode {
+    /// All of each file.
+    Full,
+    /// Size, time, mode and owner.
+    Redo,
+    /// Times only.
+    Time,
+}
+
+impl SnapshotMode {
+    /// As the executor takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Redo => "redo",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// How one registry is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Where the credentials come from.
+    pub login: RegistryLogin,
+    /// Plain http, or TLS that is not verified.
+    pub insecure: bool,
+    /// Certificates that are trusted beside the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where the credentials for a registry come from. Files are read when they are needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum RegistryLogin {
+    /// From the engine's own files.
+    #[default]
+    Engine,
+    /// From this file, in the form of containers' auth.json or docker's config.json.
+    AuthFile(SecretFile),
+    /// The password is all of a file but its last newline.
+    Password {
+        /// The login name.
+        username: String,
+        /// The file.
+        password_file: SecretFile,
+    },
+}
+
 /// One git remote and what to do with its commits. This is what is frozen into a job's attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Project {
@@ -115,8 +184,8 @@ pub struct Project {
     pub success_callback: Option<Vec<String>>,
     /// After a failure.
     pub error_callback: Option<Vec<String>>,
-    /// What is built.
-    pub image: Option<Box<Image>>,
+    /// What is built, in the order in which it is built: what another image stands on comes before it.
+    pub images: Vec<Image>,
     /// Run what was built.
     pub run: Option<Box<Run>>,
     /// Copy the result.
@@ -148,6 +217,8 @@ pub enum EnvLayer {
 /// How a Containerfile becomes an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Image {
+    /// Unique in its project.
+    pub name: ImageName,
     /// In the checkout; none: `Containerfile`, else `Dockerfile`.
     pub file: Option<PathBuf>,
     /// The build context, in the checkout.
@@ -164,6 +235,25 @@ pub struct Image {
     pub labels: BTreeMap<String, Template>,
     /// Names in the engine's storage.
     pub tags: Vec<Template>,
+    /// Paths in the repository, as globs or regular expressions: a commit that changes none of them leaves this image
+    /// alone. Empty: every commit builds it.
+    pub watch: Vec<Pattern>,
+    /// Images of the project that must be built before it.
+    pub depends_on: Vec<ImageName>,
+    /// Files that `RUN --mount=type=secret,id=NAME` may read.
+    pub secrets: BTreeMap<String, SecretFile>,
+    /// Times in the image are those of the commit, so that the same commit on the same bases gives the same digest.
+    pub source_date_epoch: bool,
+    /// Runs in the built image; none: no test.
+    pub test: Option<Vec<String>>,
+    /// Of the test's container, as `--network` takes it.
+    pub test_network: String,
+    /// Where the image is pushed before it is tested.
+    pub staging: Option<Template>,
+    /// What is moved to the image once it is found good.
+    pub release: Vec<Template>,
+    /// On which refs it is released, by their short names; none: on the branch that the remote's HEAD points at.
+    pub release_refs: Option<Vec<Pattern>>,
 }
 
 /// When bases are fetched from their registry.
@@ -183,6 +273,8 @@ pub enum Pull {
 /// How the built image is run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
+    /// Which of the project's images.
+    pub image: ImageName,
     /// In place of the image's own command.
     pub command: Option<Vec<String>>,
     /// Read-only root file system.

@@ -171,7 +171,7 @@ fn project(project: &Project) -> ShownProject<'_> {
         success_callback: project.success_callback.as_deref().map(command),
         error_callback: project.error_callback.as_deref().map(command),
         env,
-        image: project.image.as_deref().map(image),
+        image: project.images.first().map(image),
         run: project.run.as_deref().map(run),
         rsync: project.rsync.as_deref().map(rsync),
     }

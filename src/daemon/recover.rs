@@ -39,7 +39,7 @@ impl Daemon {
 
     /// Removes containers also after a clean stop: a removal that failed then is not forgotten.
     async fn clean_engine(&self, instance: &str, interrupted: &[PathBuf]) {
-        let with_image = self.config.projects.values().filter(|p| p.image.is_some());
+        let with_image = self.config.projects.values().filter(|p| !p.images.is_empty());
         // A project's env may name another storage or host.
         let mut environments: BTreeSet<_> = with_image.map(|p| deciding(project_variables(p))).collect();
         if !environments.is_empty() || !interrupted.is_empty() {

@@ -76,6 +76,16 @@ mod tests {
 
     fn image(file: Option<&str>, context: &str) -> Image {
         Image {
+            name: crate::model::ImageName::new("a").unwrap(),
+            watch: Vec::new(),
+            depends_on: Vec::new(),
+            secrets: Default::default(),
+            source_date_epoch: false,
+            test: None,
+            test_network: "none".to_owned(),
+            staging: None,
+            release: Vec::new(),
+            release_refs: None,
             file: file.map(PathBuf::from),
             context: context.into(),
             target: None,

@@ -3,9 +3,12 @@
 //! Nothing here may do IO, read a clock or know another module: everything else stands on it.
 
 mod commit;
+mod digest;
 mod env;
 mod failure;
 mod history;
+mod image;
+mod image_ref;
 mod job;
 mod mask;
 mod project;
@@ -15,9 +18,14 @@ mod template;
 mod write;
 
 pub use commit::{CommitError, CommitId};
+pub use digest::{Digest, DigestError};
 pub use env::{CALLBACK_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file};
 pub use failure::{Failure, FailureKind, error_chain};
 pub use history::settles;
+pub use image::{
+    BaseUsed, Content, ImageName, ImageNameError, ImageResult, ImageStatus, PlannedRelease, Release, ReleasePlan,
+};
+pub use image_ref::{ImageRef, ImageRefError};
 pub use job::{Job, JobId, JobState, Outcome, Reason, Step};
 pub use mask::mask_url;
 pub use project::{ProjectName, ProjectNameError};

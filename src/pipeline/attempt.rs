@@ -163,7 +163,7 @@ impl<'a> Attempt<'a> {
         self.end(Step::Checkout, checked_out)?;
         self.callback(Step::Prepare, project.prepare_callback.as_deref())
             .await?;
-        if let Some(image) = &project.image {
+        for image in &project.images {
             self.build(image, &env).await?;
         }
         if let Some(run) = &project.run {

@@ -49,7 +49,7 @@ pub fn watched(name: &str) -> Project {
         prepare_callback: None,
         success_callback: None,
         error_callback: None,
-        image: None,
+        images: Vec::new(),
         run: None,
         rsync: None,
     }
@@ -63,6 +63,8 @@ pub fn config(limit: usize, projects: &[&str]) -> Config {
         interval: Duration::from_secs(60),
         workdir: "/w".into(),
         engine: EngineKind::Podman,
+        kaniko: None,
+        registries: BTreeMap::new(),
         grace: Duration::from_secs(1),
         poll_timeout: Duration::from_secs(1),
         log_limit: 1,

@@ -40,7 +40,7 @@ fn project(lines: &str) -> Project {
 }
 
 fn image(lines: &str) -> Image {
-    *project(lines).image.unwrap()
+    project(lines).images.remove(0)
 }
 
 fn fixtures(kind: &str) -> Vec<(String, String)> {
@@ -160,7 +160,7 @@ fn defaults_merge_and_give_no_image() {
     };
     let get = |own: &str| loaded(&with(own)).config.projects.into_values().next().unwrap();
     let bare = get("");
-    assert!(bare.image.is_none() && bare.run.is_none() && bare.rsync.is_none());
+    assert!(bare.images.is_empty() && bare.run.is_none() && bare.rsync.is_none());
     let own = get("env = { B = \"2\" }\nenv_file = \"./own.env\"\nimage.labels = { b = \"2\" }\nrun = {}\nrsync = {}");
     let table = |name: &str, value: &str| EnvLayer::Table([(name.to_owned(), value.to_owned())].into());
     assert_eq!(
@@ -172,7 +172,7 @@ fn defaults_merge_and_give_no_image() {
             table("B", "2"),
         ]
     );
-    let image = own.image.unwrap();
+    let image = &own.images[0];
     assert_eq!(image.pull, Pull::Never);
     let labels: Vec<_> = image
         .labels
