@@ -9,6 +9,8 @@ pub(super) const TOP: &[&str] = &[
     "interval",
     "workdir",
     "engine",
+    "kaniko",
+    "registries",
     "grace",
     "poll_timeout",
     "poll_size_limit",
@@ -27,9 +29,16 @@ pub(super) const TOP: &[&str] = &[
 /// In `[retry]`.
 pub(super) const RETRY: &[&str] = &["attempts", "delay", "max_delay"];
 
+/// In `[kaniko]`.
+pub(super) const KANIKO: &[&str] = &["image", "engine", "cache_repo", "snapshot_mode", "flags"];
+
+/// In `[registries."HOST"]`.
+pub(super) const REGISTRY: &[&str] = &["authfile", "username", "password_file", "insecure", "ca_file"];
+
 /// In `[projects.NAME]`.
 pub(super) const PROJECT: &[&str] = &[
     "remote",
+    "images",
     "enabled",
     "interval",
     "branches",
@@ -49,10 +58,10 @@ pub(super) const PROJECT: &[&str] = &[
     "rsync",
 ];
 
-/// In `[defaults]`: all of these but the remote, which comes first.
-pub(super) const DEFAULTS: &[&str] = PROJECT.split_at(1).1;
+/// In `[defaults]`: all of these but the remote and the table of several images, which come first.
+pub(super) const DEFAULTS: &[&str] = PROJECT.split_at(2).1;
 
-/// In `[projects.NAME.image]`.
+/// In `[projects.NAME.image]` and `[projects.NAME.images.NAME]`.
 pub(super) const IMAGE: &[&str] = &[
     "file",
     "context",
@@ -62,10 +71,23 @@ pub(super) const IMAGE: &[&str] = &[
     "build_args",
     "labels",
     "tags",
+    "watch",
+    "depends_on",
+    "secrets",
+    "source_date_epoch",
+    "test",
+    "test_network",
+    "staging",
+    "release",
+    "release_refs",
 ];
+
+/// In each of an image's `secrets`.
+pub(super) const SECRET: &[&str] = &["file"];
 
 /// In `[projects.NAME.run]`.
 pub(super) const RUN: &[&str] = &[
+    "image",
     "command",
     "read_only",
     "tmpfs",
@@ -86,6 +108,9 @@ pub(super) const TABLES: &[(&[&str], &str)] = &[
     (IMAGE, "in [projects.NAME.image]"),
     (RUN, "in [projects.NAME.run]"),
     (RSYNC, "in [projects.NAME.rsync]"),
+    (SECRET, "in a secret of [projects.NAME.image.secrets]"),
+    (KANIKO, "in [kaniko]"),
+    (REGISTRY, "in [registries.\"HOST\"]"),
 ];
 
 /// The known key that a wrong one was probably meant to be.
@@ -105,6 +130,11 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
         .iter()
         .find(|(keys, _)| keys.contains(&key))
         .map(|(_, name)| *name)
+}
+
+/// What to do instead, for a key that is left out on purpose.
+pub(super) fn refused(known: &'static [&'static str], wrong: &str) -> Option<&'static str> {
+    (known == REGISTRY && wrong == "password").then_some("put it into a file and name that with `password_file`")
 }
 
 /// A list of words for a help text.
@@ -132,8 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_the_project_without_a_remote() {
-        let expected: Vec<_> = PROJECT.iter().filter(|k| **k != "remote").collect();
+    fn defaults_are_what_projects_can_share() {
+        let own = ["remote", "images"];
+        let expected: Vec<_> = PROJECT.iter().filter(|k| !own.contains(k)).collect();
         assert_eq!(DEFAULTS.iter().collect::<Vec<_>>(), expected);
     }
 }

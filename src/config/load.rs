@@ -6,8 +6,7 @@
 use super::notes::Notes;
 use super::raw::RawConfig;
 use super::resolve::resolve;
-use super::resolve_project::Doubt;
-use super::surroundings::look;
+use super::surroundings::{Doubt, look};
 use super::{Config, Diagnostic, Diagnostics, Source};
 use std::fs::File;
 use std::io::{self, Read};
@@ -118,6 +117,12 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Diagnostics {
     }
 }
 
+#[cfg(test)]
+mod engines;
+#[cfg(test)]
+mod fingerprints;
+#[cfg(test)]
+mod images;
 #[cfg(test)]
 mod survival;
 #[cfg(test)]

@@ -1,31 +1,45 @@
 //! The file that users write: raw (what is written) -> resolved (what is meant) -> diff.
 //!
 //! Reading a config never has an effect beyond reading, and a bad one yields every mistake in it at once. The way of a
-//! file: `load` (bytes) -> `raw`, `raw_project` (`reader`, `values`, `text`: what is written) -> `resolve`,
-//! `resolve_project` (what is meant) -> `surroundings` (what is there), with every mistake in `notes` on the way.
+//! file: `load` (bytes) -> `raw`, `raw_*` (`reader`, `values`, `text`: what is written) -> `resolve`, `resolve_*` (what is
+//! meant) -> `surroundings` (what is there), with every mistake in `notes` on the way.
 
+mod claims;
 mod diagnostic;
 mod diff;
+mod fingerprint;
+mod kaniko_flags;
 mod keys;
 mod load;
 mod notes;
+mod order;
 mod pattern;
 mod raw;
+mod raw_engine;
+mod raw_image;
 mod raw_project;
+mod raw_steps;
 mod reader;
 mod reference;
 mod remote;
 mod resolve;
+mod resolve_engine;
+mod resolve_image;
 mod resolve_project;
+mod resolve_steps;
 mod resolved;
 mod secret;
 mod secret_file;
 mod show;
+mod show_engine;
+mod show_image;
 mod source;
 mod surroundings;
+mod templates;
 mod text;
 mod values;
 mod variables;
+mod watch;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};

@@ -69,6 +69,11 @@ impl<'a> Notes<'a> {
         }
     }
 
+    /// The line of a byte, counted from 1.
+    pub(super) fn line(&self, byte: usize) -> usize {
+        self.text[..self.text.floor_char_boundary(byte)].matches('\n').count() + 1
+    }
+
     /// Whether the file is known to be bad.
     pub(super) fn has_errors(&self) -> bool {
         self.list.borrow().iter().any(Diagnostic::is_error)

@@ -3,13 +3,14 @@
 //! It exists apart from the resolved config because "not written" and "written as the default" differ until `[defaults]`
 //! is merged. It must never fill in a default.
 
+use super::LogFormat;
 use super::keys::{PROJECT, RETRY, TOP};
 use super::notes::Notes;
+use super::raw_engine::{RawEngine, RawKaniko, RawRegistry, engine, registries};
 use super::raw_project::RawProject;
 use super::reader::{At, Node, Table, entries};
 use super::text::{self, Mistake};
 use super::values::{boolean, choice, duration, integer, parsed, positive, refuse, size};
-use super::{EngineKind, LogFormat};
 use crate::model::ProjectName;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,10 @@ pub(super) struct RawConfig {
     pub(super) workdir: Option<PathBuf>,
     /// Whether `workdir` is there, right or wrong.
     pub(super) has_workdir: bool,
-    pub(super) engine: Option<EngineKind>,
+    pub(super) engine: Option<At<RawEngine>>,
+    pub(super) kaniko: Option<RawKaniko>,
+    /// By host in normal form.
+    pub(super) registries: Vec<(At<String>, RawRegistry)>,
     pub(super) grace: Option<Duration>,
     pub(super) poll_timeout: Option<Duration>,
     pub(super) poll_size_limit: Option<u64>,
@@ -57,7 +61,13 @@ impl RawConfig {
             interval: table.read("interval", positive),
             workdir: table.read("workdir", path),
             has_workdir: table.mentions("workdir"),
-            engine: table.read("engine", engine),
+            engine: table.read_at("engine", engine),
+            kaniko: table
+                .key("kaniko")
+                .and_then(|key| table.read("kaniko", |n, notes| RawKaniko::read(n, key, notes))),
+            registries: table
+                .read("registries", |n, notes| registries(n, base, notes))
+                .unwrap_or_default(),
             grace: table.read("grace", duration),
             poll_timeout: table.read("poll_timeout", positive),
             poll_size_limit: table.read("poll_size_limit", size),
@@ -92,18 +102,6 @@ impl RawRetry {
             max_delay: table.read_at("max_delay", duration),
         })
     }
-}
-
-fn engine(node: &Node<'_>, notes: &Notes<'_>) -> Option<EngineKind> {
-    if node.get_ref().as_str() == Some("kaniko") {
-        let mistake = Mistake::new("this version cannot build with kaniko").help("write \"podman\" or \"docker\"");
-        return refuse(node.span(), mistake, notes);
-    }
-    choice(
-        node,
-        notes,
-        &[("podman", EngineKind::Podman), ("docker", EngineKind::Docker)],
-    )
 }
 
 fn log_level(node: &Node<'_>, notes: &Notes<'_>) -> Option<tracing::Level> {

@@ -2,19 +2,20 @@
 //!
 //! It must never fill in a default, and never look at another project.
 
-use super::keys::{DEFAULTS, IMAGE, PROJECT, RSYNC, RUN};
+use super::keys::{DEFAULTS, PROJECT};
 use super::notes::Notes;
-use super::reader::{At, Node, Table};
-use super::text::{self, Mistake};
-use super::values::{
-    boolean, choice, command, env, image_names, labels, list, parsed, patterns, positive, pull, template, tmpfs,
-};
-use super::{Diagnostic, Initial, Pattern, Pull, Tmpfs, remote};
+use super::raw_image::{RawImage, RawImages, images};
+use super::raw_steps::{RawRsync, RawRun};
+use super::reader::{At, Node, Table, entries};
+use super::text;
+use super::values::{boolean, choice, command, env, list, parsed, patterns, positive};
+use super::{Diagnostic, Initial, Pattern, remote};
 use crate::model::{Template, is_job_variable};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
 
 /// Templates by name.
 pub(super) type Templates = BTreeMap<String, At<Template>>;
@@ -37,48 +38,12 @@ pub(super) struct RawProject {
     pub(super) prepare_callback: Option<At<Vec<String>>>,
     pub(super) success_callback: Option<At<Vec<String>>>,
     pub(super) error_callback: Option<At<Vec<String>>>,
-    /// Whether there is an `image`, right or wrong.
+    /// Whether there is an `image` or something in `images`, right or wrong.
     pub(super) has_image: bool,
-    pub(super) image: Option<RawImage>,
+    pub(super) image: Option<At<RawImage>>,
+    pub(super) images: RawImages,
     pub(super) run: Option<At<RawRun>>,
     pub(super) rsync: Option<At<RawRsync>>,
-}
-
-/// `image`
-#[derive(Debug, Default)]
-pub(super) struct RawImage {
-    pub(super) file: Option<PathBuf>,
-    pub(super) context: Option<PathBuf>,
-    pub(super) target: Option<String>,
-    pub(super) pull: Option<Pull>,
-    pub(super) cache: Option<bool>,
-    pub(super) build_args: Templates,
-    pub(super) labels: Templates,
-    pub(super) tags: Option<Vec<At<Template>>>,
-}
-
-/// `run`
-#[derive(Debug, Default)]
-pub(super) struct RawRun {
-    pub(super) command: Option<Vec<String>>,
-    pub(super) read_only: Option<bool>,
-    pub(super) tmpfs: Option<Tmpfs>,
-    pub(super) network: Option<String>,
-    pub(super) labels: Templates,
-    pub(super) env: Templates,
-    pub(super) engine_socket: Option<At<bool>>,
-}
-
-/// `rsync`
-#[derive(Debug, Default)]
-pub(super) struct RawRsync {
-    pub(super) destination: Option<At<Template>>,
-    /// Whether `destination` is there, right or wrong.
-    pub(super) has_destination: bool,
-    pub(super) delete: Option<bool>,
-    pub(super) checksum: Option<bool>,
-    pub(super) preserve: Option<bool>,
-    pub(super) include: Option<Vec<String>>,
 }
 
 impl RawProject {
@@ -95,9 +60,21 @@ impl RawProject {
                     .help("use a git credential helper, ~/.netrc or an ssh key, so that this file holds no secret"),
             );
         }
+        let mut has_images = table.mentions("images");
+        let images = table.read("images", |n, notes| {
+            has_images = !entries(n, notes).is_some_and(DeTable::is_empty);
+            images(n, base, notes)
+        });
+        let shared = Self::read_shared(table, base);
+        if let Some(span) = table.key("images").filter(|_| table.key("image").is_some()) {
+            let error = Diagnostic::error(span, "a project has either `image` or `images`");
+            notes.push(error.help("move [projects.NAME.image] to [projects.NAME.images.NAME], beside the others"));
+        }
         Self {
             remote: remote.map(|r| r.value),
-            ..Self::read_shared(table, base)
+            has_image: shared.has_image || has_images,
+            images: images.unwrap_or_default(),
+            ..shared
         }
     }
 
@@ -136,7 +113,8 @@ impl RawProject {
             success_callback: table.read_at("success_callback", command),
             error_callback: table.read_at("error_callback", command),
             has_image: table.mentions("image"),
-            image: table.read("image", RawImage::read),
+            image: table.read_at("image", |n, notes| RawImage::read(n, base, notes)),
+            images: RawImages::new(),
             run: table.read_at("run", RawRun::read),
             rsync: table.read_at("rsync", RawRsync::read),
         }
@@ -153,81 +131,5 @@ fn variables<'a>(node: &'a Node<'a>, notes: &'a Notes<'a>) -> Option<BTreeMap<St
     Some(table.into_iter().map(|(name, value)| (name, value.value)).collect())
 }
 
-impl RawImage {
-    fn read<'a>(node: &'a Node<'a>, notes: &'a Notes<'a>) -> Option<Self> {
-        let table = Table::open(node, IMAGE, notes)?;
-        let inner = |node, notes| parsed(node, notes, text::inner_path);
-        Some(Self {
-            file: table.read("file", inner),
-            context: table.read("context", inner),
-            target: table.read("target", |n, notes| parsed(n, notes, text::word)),
-            pull: table.read("pull", pull),
-            cache: table.read("cache", boolean),
-            build_args: table
-                .read("build_args", |n, notes| env(n, notes, template))
-                .unwrap_or_default(),
-            labels: table.read("labels", labels).unwrap_or_default(),
-            tags: table.read("tags", image_names),
-        })
-    }
-}
-
-impl RawRun {
-    fn read<'a>(node: &'a Node<'a>, notes: &'a Notes<'a>) -> Option<Self> {
-        let table = Table::open(node, RUN, notes)?;
-        Some(Self {
-            command: table.read("command", command),
-            read_only: table.read("read_only", boolean),
-            tmpfs: table.read("tmpfs", tmpfs),
-            network: table.read("network", |n, notes| parsed(n, notes, text::word)),
-            labels: table.read("labels", labels).unwrap_or_default(),
-            env: table
-                .read("env", |n, notes| env(n, notes, template))
-                .unwrap_or_default(),
-            engine_socket: table.read_at("engine_socket", boolean),
-        })
-    }
-}
-
-impl RawRsync {
-    fn read<'a>(node: &'a Node<'a>, notes: &'a Notes<'a>) -> Option<Self> {
-        let table = Table::open(node, RSYNC, notes)?;
-        let filter = |text: &str| match text {
-            "" => Err(Mistake::new("an empty pattern matches nothing")),
-            _ => Ok(text.to_owned()),
-        };
-        Some(Self {
-            destination: table.read_at("destination", |n, notes| parsed(n, notes, destination)),
-            has_destination: table.mentions("destination"),
-            delete: table.read("delete", boolean),
-            checksum: table.read("checksum", boolean),
-            preserve: table.read("preserve", boolean),
-            include: table
-                .read("include", |n, notes| list(n, notes, filter))
-                .map(|i| i.into_iter().map(|f| f.value).collect()),
-        })
-    }
-}
-
-/// Where rsync copies to: what begins with a variable is only known when a job runs.
-fn destination(text: &str) -> Result<Template, Mistake> {
-    let template = template(text)?;
-    let literal = text.split('$').next().unwrap_or_default();
-    if text.is_empty() {
-        return Err(Mistake::new("the destination is empty"));
-    }
-    if literal.starts_with('-') {
-        return Err(Mistake::new(
-            "the destination begins with `-` and would be taken for an option",
-        ));
-    }
-    if !text.starts_with(['/', '$']) && !text.contains(':') {
-        return Err(Mistake::new(
-            "the destination must be an absolute path, `host:path` or `rsync://…`",
-        ));
-    }
-    Ok(template)
-}
-
-/// The keys of a project are those of `[defaults]` and the remote.
-const _: () = assert!(PROJECT.len() == DEFAULTS.len() + 1);
+/// The keys of a project are those of `[defaults]`, the remote and several images.
+const _: () = assert!(PROJECT.len() == DEFAULTS.len() + 2);

@@ -4,7 +4,7 @@
 //! of its values is bad.
 
 use super::Diagnostic;
-use super::keys::{home_of, listed, nearest};
+use super::keys::{home_of, listed, nearest, refused};
 use super::notes::Notes;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -32,10 +32,11 @@ impl<'a> Table<'a> {
         for key in entries.keys().filter(|k| !known.contains(&k.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
             let note = Diagnostic::error(key.span(), format!("unknown key `{}`", name.escape_debug()));
-            notes.push(match (nearest(known, name), home_of(name)) {
-                (_, Some(home)) => note.help(format!("this key belongs {home}")),
-                (Some(meant), _) => note.help(format!("did you mean `{meant}`?")),
-                (None, None) => note.help(format!("known here: {}", listed(known))),
+            notes.push(match (refused(known, name), nearest(known, name), home_of(name)) {
+                (Some(help), ..) => note.help(help),
+                (_, _, Some(home)) => note.help(format!("this key belongs {home}")),
+                (_, Some(meant), _) => note.help(format!("did you mean `{meant}`?")),
+                (None, None, None) => note.help(format!("known here: {}", listed(known))),
             });
         }
         Self { entries, known, notes }
@@ -64,6 +65,11 @@ impl<'a> Table<'a> {
     ) -> Option<At<T>> {
         let span = self.entries.get(key)?.span();
         self.read(key, convert).map(|value| At { value, span })
+    }
+
+    /// The place of a key that is there.
+    pub(super) fn key(&self, key: &str) -> Option<Range<usize>> {
+        self.entries.get_key_value(key).map(|(key, _)| key.span())
     }
 
     /// Whether the key is there, right or wrong, or was meant to be there by a key that is misspelt.

@@ -3,9 +3,13 @@
 //! Pure but for the question whether a variable is inherited, which the caller answers. It must never fail: what is
 //! wrong is noted, and the caller throws the result away.
 
+use super::claims;
 use super::notes::Notes;
 use super::raw::{RawConfig, RawRetry};
-use super::resolve_project::{Doubt, Scope, project};
+use super::raw_engine::RawEngine;
+use super::resolve_engine::{engine, registries};
+use super::resolve_project::{Found, Scope, project};
+use super::surroundings::Doubt;
 use super::{Config, Diagnostic, EngineKind, LogConfig, LogFormat, Overrides, Retry};
 use crate::model::ProjectName;
 use std::collections::BTreeMap;
@@ -26,30 +30,37 @@ pub(super) fn resolve(
             missing.help("add the directory of builds, as in workdir = \"/var/lib/pipelined\""),
         );
     }
-    let mut doubts = Vec::new();
+    let (engine, kaniko) = engine(raw.engine.as_ref(), raw.kaniko, notes);
+    let mut found = Found::default();
     if let Some(dir) = &raw.log_dir {
-        doubts.push(Doubt::Directory(dir.clone()));
+        found.doubts.push(Doubt::Directory(dir.clone()));
     }
+    let registries = registries(raw.registries, notes, &mut found.doubts);
     let interval = overrides.interval.or(raw.interval).unwrap_or(Duration::from_secs(60));
     let mut projects = BTreeMap::new();
     for (name, written) in raw.projects {
         let scope = Scope {
             defaults: &raw.defaults,
             interval,
+            engine: raw
+                .engine
+                .as_ref()
+                .map_or(RawEngine::Of(EngineKind::Podman), |at| at.value),
             inherited,
             notes,
         };
-        let project = project(name.value.clone(), name.span, written, &scope, &mut doubts);
+        let project = project(name.value.clone(), name.span, written, &scope, &mut found);
         projects.insert(name.value, project);
     }
+    claims::judge(&found.claims, notes);
     warn_if_idle(&projects, notes);
     let config = Config {
         limit: overrides.limit.or(raw.limit).unwrap_or(1),
         interval,
         workdir: workdir(overrides, raw.workdir),
-        engine: raw.engine.unwrap_or(EngineKind::Podman),
-        kaniko: None,
-        registries: BTreeMap::new(),
+        engine,
+        kaniko,
+        registries,
         grace: raw.grace.unwrap_or(Duration::from_secs(10)),
         poll_timeout: raw.poll_timeout.unwrap_or(Duration::from_secs(60)),
         poll_size_limit: raw.poll_size_limit.unwrap_or(256 << 20),
@@ -65,7 +76,7 @@ pub(super) fn resolve(
         watch_config: raw.watch_config.unwrap_or(false),
         projects,
     };
-    (config, doubts)
+    (config, found.doubts)
 }
 
 /// A workdir that is given on the command line is seen from the current directory, as every such path.

@@ -12,11 +12,13 @@ static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?i)\b(?P<keep>(?P<scheme>[a-z][a-z0-9+.-]*)://)(?:(?P<plain>[^\s/?\#"'@]*(?:@[^\s/?\#"'@]*)*)@|(?P<odd>[^\s/?\#"'@:]+:[0-9]*[^\s0-9/?\#"'@][^\s"']*)@)"#).ok()
 });
 
-/// `NAME = value` or `NAME=value` with a secret name, whatever the value's quotes, closed or not.
+/// `NAME = value` or `NAME=value` with a secret name, whatever the value's quotes, closed or not. Login names are among
+/// them, as people write `name:password`.
 static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r#"(?ix)
-        (?P<name> [a-z0-9_.-]* (?:TOKEN|PASSW|SECRET|KEY|CREDENTIAL) [a-z0-9_.-]* ["']? \s* = \s*)
+        (?P<name> (?: [a-z0-9_.-]* (?:TOKEN|PASS|PASW|PWD|SECRET|KEY|CREDENTIAL) [a-z0-9_.-]* | auth | username )
+          ["']? \s* = \s*)
         (?P<value> """ (?s:.*?) (?: """ | \z) | ''' (?s:.*?) (?: ''' | \z)
           | " (?: \\. | [^"\\\n] )* "? | ' [^'\n]* '? | [^\s,}\]\#"']+ )"#,
     )
@@ -26,7 +28,7 @@ static ASSIGNMENT: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Whether a variable of this name is likely to hold a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    ["TOKEN", "PASSW", "SECRET", "KEY", "CREDENTIAL"]
+    ["TOKEN", "PASS", "PASW", "PWD", "SECRET", "KEY", "CREDENTIAL"]
         .iter()
         .any(|word| name.contains(word))
 }
@@ -48,7 +50,8 @@ pub(super) fn mask_text(text: &str) -> String {
             let value = &found["value"];
             let inner = value.trim_matches(['"', '\'']);
             let shown = match value.split_once(inner) {
-                Some((open, close)) if !inner.is_empty() => format!("{open}{}{close}", stars(inner)),
+                // A table of names has assignments of its own.
+                Some((open, close)) if !inner.is_empty() && inner != "{" => format!("{open}{}{close}", stars(inner)),
                 _ => value.to_owned(),
             };
             format!("{}{shown}", &found["name"])
@@ -82,6 +85,15 @@ mod tests {
             ("TOKEN = \"a\\\"b\"", "TOKEN = \"****\""),
             ("TOKEN = \"\"", "TOKEN = \"\""),
             ("KEY = 12", "KEY = **"),
+            ("pass='x'", "pass='*'"),
+            ("\"auth\" = \"x\"", "\"auth\" = \"*\""),
+            ("authors = \"x\"", "authors = \"x\""),
+            ("username = \"a:b\"", "username = \"***\""),
+            (
+                "secrets = { A_KEY = { file = 'x' } }",
+                "secrets = { A_KEY = { file = 'x' } }",
+            ),
+            ("secrets = { A_KEY = 'x' }", "secrets = { A_KEY = '*' }"),
             ("curl --token=abc", "curl --token=***"),
         ] {
             assert_eq!(mask_text(text), masked);

@@ -34,7 +34,7 @@ impl SecretFile {
         let mut parts = path.components();
         let first = parts.next()?.as_os_str().to_str()?;
         let is = first == format!("${VARIABLE}") || first == format!("${{{VARIABLE}}}");
-        is.then(|| parts.as_path())
+        is.then_some(parts.as_path())
     }
 
     /// Whether this path, as it is written, is below the credentials' directory.

@@ -4,7 +4,9 @@
 //! masked: it must never print a credential, wherever in the config it hides.
 
 use super::secret::{is_secret_name, mask_text};
-use super::{Config, EngineKind, EnvLayer, Image, Initial, LogFormat, Project, Pull, Rsync, Run, Tmpfs};
+use super::show_engine::{self, ShownEngine, ShownKaniko, ShownRegistry};
+use super::show_image::{ShownImage, image};
+use super::{Config, EnvLayer, Initial, LogFormat, Project, Rsync, Run, Tmpfs};
 use crate::model::{Template, mask_url};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ struct Shown<'a> {
     limit: usize,
     interval: String,
     workdir: &'a Path,
-    engine: EngineKind,
+    engine: ShownEngine,
     grace: String,
     poll_timeout: String,
     poll_size_limit: u64,
@@ -43,6 +45,10 @@ struct Shown<'a> {
     log_keep: usize,
     watch_config: bool,
     retry: ShownRetry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kaniko: Option<ShownKaniko<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    registries: BTreeMap<&'a str, ShownRegistry<'a>>,
     projects: BTreeMap<&'a str, ShownProject<'a>>,
 }
 
@@ -75,6 +81,8 @@ struct ShownProject<'a> {
     env: BTreeMap<&'a str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<ShownImage<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    images: BTreeMap<&'a str, ShownImage<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<ShownRun<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,21 +90,8 @@ struct ShownProject<'a> {
 }
 
 #[derive(Serialize)]
-struct ShownImage<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a Path>,
-    context: &'a Path,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'a str>,
-    pull: Pull,
-    cache: bool,
-    tags: Vec<String>,
-    build_args: BTreeMap<&'a str, String>,
-    labels: BTreeMap<&'a str, String>,
-}
-
-#[derive(Serialize)]
 struct ShownRun<'a> {
+    image: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
     read_only: bool,
@@ -122,7 +117,7 @@ fn shown(config: &Config) -> Shown<'_> {
         limit: config.limit,
         interval: duration(config.interval),
         workdir: &config.workdir,
-        engine: config.engine,
+        engine: show_engine::engine(config),
         grace: duration(config.grace),
         poll_timeout: duration(config.poll_timeout),
         poll_size_limit: config.poll_size_limit,
@@ -138,6 +133,8 @@ fn shown(config: &Config) -> Shown<'_> {
             delay: duration(config.retry.delay),
             max_delay: duration(config.retry.max_delay),
         },
+        kaniko: config.kaniko.as_ref().map(|k| show_engine::kaniko(k, config.engine)),
+        registries: show_engine::registries(&config.registries),
         projects: config
             .projects
             .iter()
@@ -155,6 +152,14 @@ fn project(project: &Project) -> ShownProject<'_> {
             EnvLayer::Table(table) => env.extend(table.iter().map(|(n, v)| (n.as_str(), value(n, v)))),
         }
     }
+    let only = match project.images.as_slice() {
+        [only] if only.name.as_str() == project.name.as_str() => Some(image(only)),
+        _ => None,
+    };
+    let images = match only {
+        Some(_) => BTreeMap::new(),
+        None => project.images.iter().map(|i| (i.name.as_str(), image(i))).collect(),
+    };
     ShownProject {
         enabled: project.enabled,
         interval: duration(project.interval),
@@ -171,27 +176,16 @@ fn project(project: &Project) -> ShownProject<'_> {
         success_callback: project.success_callback.as_deref().map(command),
         error_callback: project.error_callback.as_deref().map(command),
         env,
-        image: project.images.first().map(image),
+        image: only,
+        images,
         run: project.run.as_deref().map(run),
         rsync: project.rsync.as_deref().map(rsync),
     }
 }
 
-fn image(image: &Image) -> ShownImage<'_> {
-    ShownImage {
-        file: image.file.as_deref(),
-        context: &image.context,
-        target: image.target.as_deref(),
-        pull: image.pull,
-        cache: image.cache,
-        tags: image.tags.iter().map(|t| t.as_str().to_owned()).collect(),
-        build_args: templates(&image.build_args),
-        labels: templates(&image.labels),
-    }
-}
-
 fn run(run: &Run) -> ShownRun<'_> {
     ShownRun {
+        image: run.image.as_str(),
         command: run.command.as_deref().map(command),
         read_only: run.read_only,
         tmpfs: match run.tmpfs {
@@ -219,11 +213,11 @@ fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn command(argv: &[String]) -> Vec<String> {
+pub(super) fn command(argv: &[String]) -> Vec<String> {
     argv.iter().map(|argument| mask_text(argument)).collect()
 }
 
-fn templates(table: &BTreeMap<String, Template>) -> BTreeMap<&str, String> {
+pub(super) fn templates(table: &BTreeMap<String, Template>) -> BTreeMap<&str, String> {
     table
         .iter()
         .map(|(name, t)| (name.as_str(), value(name, t.as_str())))

@@ -1,8 +1,10 @@
-//! The small languages inside strings: durations, sizes, commands, remotes, image names.
+//! The small languages inside strings: durations, sizes, commands, paths, patterns, templates.
 //!
 //! It exists so that each can be tested with a plain string. Pure; a mistake's message must never quote the text, as
 //! it may be secret, unless the text can hold no secret.
 
+use super::{Pattern, SecretFile};
+use crate::model::Template;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,6 +132,45 @@ pub(super) fn path(text: &str, base: &Path) -> Result<PathBuf, Mistake> {
     Ok(base.join(text).components().collect())
 }
 
+/// The path of a file with a secret, which systemd may have put where only a variable tells.
+pub(super) fn secret_file(text: &str, base: &Path) -> Result<SecretFile, Mistake> {
+    let written = Path::new(text);
+    if !text.starts_with('$') {
+        return path(text, base).map(SecretFile::new);
+    }
+    if !SecretFile::is_credential(written) {
+        return Err(Mistake::new("no such variable is known in this path")
+            .help("write $CREDENTIALS_DIRECTORY/NAME for a credential of systemd, or a path"));
+    }
+    let mut rest = written.components().skip(1).peekable();
+    if rest.peek().is_none() || rest.any(|part| part == std::path::Component::ParentDir) {
+        return Err(Mistake::new("this path names no credential").help("write $CREDENTIALS_DIRECTORY/NAME"));
+    }
+    Ok(SecretFile::new(written))
+}
+
+/// A text with variables of the job.
+pub(super) fn template(text: &str) -> Result<Template, Mistake> {
+    // Not the error's own words: they quote the text.
+    Template::new(text)
+        .map_err(|_| Mistake::new("a `$` begins a variable here").help("write ${NAME} or $NAME, or $$ for a dollar"))
+}
+
+/// A glob, or a regular expression in slashes.
+pub(super) fn pattern(text: &str, example: &str) -> Result<Pattern, Mistake> {
+    if text.is_empty() {
+        return Err(Mistake::new("an empty pattern matches nothing"));
+    }
+    // Of a regular expression's message only the last line says what is wrong.
+    Pattern::new(text).map_err(|e| {
+        let message = e.to_string();
+        let last = message.lines().last().unwrap_or_default();
+        Mistake::new(format!("not a pattern: {}", last.trim_start_matches("error: "))).help(format!(
+            "write a glob as in \"{example}\", or a regular expression in slashes as in \"/v[0-9]+/\""
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,5 +227,28 @@ mod tests {
         }
         assert_eq!(path("./a", Path::new("/etc/p")), Ok("/etc/p/a".into()));
         assert_eq!(path("/x", Path::new("/etc/p")), Ok("/x".into()));
+    }
+
+    #[test]
+    fn paths_of_secrets() {
+        let read = |text| secret_file(text, Path::new("/etc/p")).map(|f| f.as_path().display().to_string());
+        for (text, meant) in [
+            ("./a", "/etc/p/a"),
+            ("/x", "/x"),
+            ("$CREDENTIALS_DIRECTORY/a/b", "$CREDENTIALS_DIRECTORY/a/b"),
+            ("${CREDENTIALS_DIRECTORY}/a", "${CREDENTIALS_DIRECTORY}/a"),
+        ] {
+            assert_eq!(read(text), Ok(meant.to_owned()));
+        }
+        for bad in [
+            "",
+            "$HOME/x",
+            "$CREDENTIALS_DIRECTORY",
+            "$CREDENTIALS_DIRECTORY/",
+            "$CREDENTIALS_DIRECTORY/../x",
+            "$CREDENTIALS_DIRECTORYx/a",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::notes::Notes;
 use super::reader::{At, Node, entries, wrong_type};
-use super::text::{self, Mistake};
-use super::{Diagnostic, Pattern, Pull, Tmpfs, reference};
+use super::text::{self, Mistake, template};
+use super::{Diagnostic, Pattern, Pull, Tmpfs};
 use crate::model::{Template, is_env_name};
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -21,7 +21,7 @@ pub(super) fn refuse<T>(span: Range<usize>, mistake: Mistake, notes: &Notes<'_>)
     None
 }
 
-fn kept<T>(result: Result<T, Mistake>, node: &Node<'_>, notes: &Notes<'_>) -> Option<T> {
+pub(super) fn kept<T>(result: Result<T, Mistake>, node: &Node<'_>, notes: &Notes<'_>) -> Option<T> {
     result.map_or_else(|mistake| refuse(node.span(), mistake, notes), Some)
 }
 
@@ -148,19 +148,8 @@ pub(super) fn list<'a, T>(
 }
 
 pub(super) fn patterns(node: &Node<'_>, notes: &Notes<'_>) -> Option<Vec<Pattern>> {
-    let pattern = |text: &str| {
-        if text.is_empty() {
-            return Err(Mistake::new("an empty pattern matches nothing"));
-        }
-        // Of a regular expression's message only the last line says what is wrong.
-        Pattern::new(text).map_err(|e| {
-            let message = e.to_string();
-            let last = message.lines().last().unwrap_or_default();
-            Mistake::new(format!("not a pattern: {}", last.trim_start_matches("error: ")))
-                .help("write a glob as in \"release/*\", or a regular expression in slashes as in \"/v[0-9]+/\"")
-        })
-    };
-    Some(list(node, notes, pattern)?.into_iter().map(|p| p.value).collect())
+    let list = list(node, notes, |text| text::pattern(text, "release/*"))?;
+    Some(list.into_iter().map(|p| p.value).collect())
 }
 
 /// A command: a string is split as a shell would, an array is taken as it is.
@@ -179,19 +168,6 @@ pub(super) fn command(node: &Node<'_>, notes: &Notes<'_>) -> Option<Vec<String>>
         DeValue::String(_) => parsed(node, notes, text::command),
         _ => wrong_type(node, notes, "a string or an array of strings"),
     }
-}
-
-pub(super) fn template(text: &str) -> Result<Template, Mistake> {
-    // Not the error's own words: they quote the text.
-    Template::new(text)
-        .map_err(|_| Mistake::new("a `$` begins a variable here").help("write ${NAME} or $NAME, or $$ for a dollar"))
-}
-
-pub(super) fn image_names(node: &Node<'_>, notes: &Notes<'_>) -> Option<Vec<At<Template>>> {
-    list(node, notes, |text| {
-        let name = template(text)?;
-        reference::image_name(&name).map(|()| name)
-    })
 }
 
 /// A table of variables with names that a process can have.

@@ -44,6 +44,7 @@ proptest! {
     fn any_toml_like_text_is_survived(parts in prop::collection::vec(prop::sample::select(vec![
         "\n", " ", "=", "[", "]", "[[", "{", "}", ",", ".", "\"", "'", "\"\"\"", "#", "\\", "é", "\u{0}", "\r", "$", "1",
         "true", "projects", "defaults", "image", "remote", "env", "TOKEN", "https://a:b@c", "limit", "workdir", "[projects.a]\n",
+        "images", "[projects.a.images.b]\n", "depends_on", "\"b\"", "secrets", "release", "registries", "kaniko", "watch",
     ]), 0..60)) {
         exercise(&parts.concat());
     }
@@ -51,7 +52,8 @@ proptest! {
     #[test]
     fn a_damaged_config_is_survived(cut in any::<prop::sample::Index>(), from in any::<prop::sample::Index>(), with in ".{0,3}") {
         let full = include_str!("../../../fixtures/config/valid/full.toml");
-        for text in [EXAMPLE, full] {
+        let images = include_str!("../../../fixtures/config/valid/images.toml");
+        for text in [EXAMPLE, full, images] {
             let (mut a, mut b) = (cut.index(text.len()), from.index(text.len()));
             if a > b {
                 std::mem::swap(&mut a, &mut b);

@@ -127,23 +127,39 @@ fn the_example_with_every_comment_taken_off_a_key_is_valid() {
     let uncommented = EXAMPLE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.split(' ').nth(1) == Some("=") => rest,
+            Some(rest) if rest.split(' ').nth(1) == Some("=") || rest.starts_with('[') => rest,
             _ => line,
         })
         .collect::<Vec<_>>()
         .join("\n");
     assert!(uncommented.contains("\nlog_dir ="));
-    loaded(&uncommented);
+    let all = loaded(&uncommented).config;
+    assert_eq!(all.registries.len(), 2);
+    assert!(all.projects.values().all(|p| p.images[0].staging.is_some()));
+    // Those of kaniko are looked at only where it builds, which has no use for names in the engine's storage.
+    let kaniko = loaded(&uncommented.replacen("engine = \"podman\"  ", "engine = \"kaniko\"  ", 1))
+        .config
+        .kaniko
+        .unwrap();
+    assert!(kaniko.cache_repo.is_some() && kaniko.snapshot_mode.is_some() && kaniko.flags.len() == 1);
     let written: Vec<_> = uncommented
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split_once(" = ").map(|(key, _)| key))
         .collect();
+    let tables = [
+        "defaults",
+        "projects",
+        "retry",
+        "kaniko",
+        "registries",
+        "images",
+        "run",
+        "rsync",
+        "file",
+    ];
     for (table, _) in keys::TABLES {
-        for key in table
-            .iter()
-            .filter(|k| !["defaults", "projects", "retry", "image", "run", "rsync"].contains(k))
-        {
+        for key in table.iter().filter(|k| !tables.contains(k)) {
             assert!(written.contains(key), "{key} is not in the example");
         }
     }

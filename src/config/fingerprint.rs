@@ -1,0 +1,71 @@
+//! What decides the content of an image, in a few characters.
+//!
+//! It exists so that an image is built again when its config changed, and only then. It must never change from one
+//! release of pipelined to the next for the same config: every image would be built again. So what is not written is not
+//! counted, and a new key only where it is used.
+
+use super::{EnvLayer, Image};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+
+/// 128 bits: no two configs of an image meet by chance.
+const BYTES: usize = 16;
+
+/// Words with their lengths, so that no two lists of them look alike.
+struct Count(Sha256);
+
+impl Count {
+    fn add(&mut self, words: &[&[u8]]) {
+        self.0.update((words.len() as u64).to_le_bytes());
+        for word in words {
+            self.0.update((word.len() as u64).to_le_bytes());
+            self.0.update(word);
+        }
+    }
+}
+
+impl Image {
+    /// The same for two configs exactly if the same commit on the same bases gives the same content with both, as far as
+    /// it is decided here: 32 hex digits. The files that secrets are in, and what follows the build, do not count.
+    pub fn fingerprint(&self, env: &[EnvLayer]) -> String {
+        let mut count = Count(Sha256::new());
+        if let Some(file) = &self.file {
+            count.add(&[b"file", file.as_os_str().as_bytes()]);
+        }
+        count.add(&[b"context", self.context.as_os_str().as_bytes()]);
+        if let Some(target) = &self.target {
+            count.add(&[b"target", target.as_bytes()]);
+        }
+        for (name, value) in &self.build_args {
+            count.add(&[b"build_args", name.as_bytes(), value.as_str().as_bytes()]);
+        }
+        for (name, value) in &self.labels {
+            count.add(&[b"labels", name.as_bytes(), value.as_str().as_bytes()]);
+        }
+        for name in self.secrets.keys() {
+            count.add(&[b"secrets", name.as_bytes()]);
+        }
+        if self.source_date_epoch {
+            count.add(&[b"source_date_epoch", b"commit"]);
+        }
+        for name in &self.depends_on {
+            count.add(&[b"depends_on", name.as_str().as_bytes()]);
+        }
+        let mut variables = BTreeMap::new();
+        for layer in env {
+            match layer {
+                EnvLayer::Table(table) => variables.extend(table),
+                // Never an ARG.
+                EnvLayer::File(_) => {}
+            }
+        }
+        for (name, value) in variables {
+            count.add(&[b"env", name.as_bytes(), value.as_bytes()]);
+        }
+        count.0.finalize()[..BYTES]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
