@@ -1,8 +1,10 @@
 //! The images that a Containerfile needs: `FROM`, `COPY --from` and `RUN --mount=from=`.
 
-use super::expand::expand;
-use super::lines::{Instruction, instructions};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use super::lines::{Instructions, Keyword};
+use super::scope::{PROXIES, unquoted};
+use super::uses::each_use;
+use super::words::quoted_words;
+use std::collections::{BTreeSet, HashSet};
 
 /// An image that a build needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,180 +15,45 @@ pub enum Base {
     Unresolved(String),
 }
 
-/// No image: the empty file system.
-const SCRATCH: &str = "scratch";
-
-/// The bases of a file, each once, in the order in which they occur. `build_args` gives the values that are passed;
-/// an ARG's own default is second to it. With a target, stages after it are left out: no builder looks at them.
+/// The bases of a file, each once, in the order in which they occur. With a target, stages after it are left out: no
+/// builder looks at them.
 ///
-/// Which of the earlier stages a builder skips because nothing needs them is its own affair: all of them count.
+/// `build_args` gives the values that are passed; an ARG's own default is second to it. It is also asked for what builders
+/// set by themselves (`TARGETARCH` and its like), which is unresolved if it has no answer.
+///
+/// A builder may leave out an earlier stage that the target does not need: BuildKit always does, podman unless it gets
+/// `--skip-unused-stages=false`, kaniko only if it gets `--skip-unused-stages`, and docker's classic builder never. All of
+/// them count here: what is brought in may be more than what is used, but never less.
+///
+/// A stage may also get variables from the image that it is FROM, which the file does not tell. They matter only in
+/// `--from` with a variable in it, which not every builder takes.
 pub fn bases(text: &str, build_args: &dyn Fn(&str) -> Option<String>, target: Option<&str>) -> Vec<Base> {
-    let (instructions, escape) = instructions(text);
-    let mut reader = Reader {
-        escape,
-        build_args,
-        global: HashMap::new(),
-        local: None,
-        stages: HashSet::new(),
-        count: 0,
-        found: Vec::new(),
-    };
-    let mut reached = false;
-    for instruction in &instructions {
-        if instruction.name == "FROM" {
-            if reached {
-                break;
-            }
-            let stage = reader.from(instruction);
-            reached = target.is_some_and(|target| {
-                stage.is_some_and(|name| name.eq_ignore_ascii_case(target)) || target.parse() == Ok(reader.count - 1)
-            });
-        } else {
-            reader.read(instruction);
-        }
-    }
     let mut seen = HashSet::new();
-    reader.found.retain(|base| seen.insert(base.clone()));
-    reader.found
+    let mut found = Vec::new();
+    each_use(text, build_args, target, &mut |_, used| {
+        if seen.insert(used.base.clone()) {
+            found.push(used.base);
+        }
+    });
+    found
 }
 
 /// The names of every ARG, in any stage.
 pub fn declared_args(text: &str) -> BTreeSet<String> {
-    let (instructions, _) = instructions(text);
-    instructions
-        .iter()
-        .filter(|i| i.name == "ARG")
-        .flat_map(|i| words(&i.rest))
-        .map(|word| unquote(word.split('=').next().unwrap_or_default()))
-        .filter(|name| crate::model::is_env_name(name))
-        .collect()
+    let instructions = Instructions::new(text);
+    let escape = instructions.escape;
+    let mut names = BTreeSet::new();
+    for instruction in instructions.filter(|i| i.keyword == Keyword::Arg) {
+        let words = quoted_words(instruction.args(), escape).into_iter();
+        let bare = words.map(|word| unquoted(word.split('=').next().unwrap_or_default()));
+        names.extend(bare.filter(|name| crate::model::is_env_name(name)));
+    }
+    names
 }
 
-type Variables = HashMap<String, Option<String>>;
-
-struct Reader<'a> {
-    escape: char,
-    build_args: &'a dyn Fn(&str) -> Option<String>,
-    /// ARGs before the first FROM.
-    global: Variables,
-    /// ARGs and ENVs of the current stage.
-    local: Option<Variables>,
-    /// In lower case.
-    stages: HashSet<String>,
-    count: usize,
-    found: Vec<Base>,
-}
-
-impl Reader<'_> {
-    /// Answers with the name of the stage that it begins.
-    fn from(&mut self, instruction: &Instruction) -> Option<String> {
-        let words = words(&instruction.rest);
-        let mut words = words.iter().skip_while(|word| word.starts_with("--"));
-        if let Some(image) = words.next() {
-            // Only ARGs before the first FROM count here.
-            let base = self.resolve(image, &self.global);
-            self.add(base);
-        }
-        let stage = match (words.next(), words.next()) {
-            (Some(word), Some(name)) if word.eq_ignore_ascii_case("as") => Some(name.clone()),
-            _ => None,
-        };
-        self.stages.extend(stage.iter().map(|name| name.to_lowercase()));
-        self.count += 1;
-        self.local = Some(HashMap::new());
-        stage
-    }
-
-    fn read(&mut self, instruction: &Instruction) {
-        match instruction.name.as_str() {
-            "ARG" => words(&instruction.rest).iter().for_each(|word| self.arg(word)),
-            "COPY" | "ADD" => {
-                let words = words(&instruction.rest);
-                let flags = words.iter().take_while(|word| word.starts_with("--"));
-                let images = flags.filter_map(|flag| flag.strip_prefix("--from="));
-                images.for_each(|image| self.other_stage_or_image(image));
-            }
-            "RUN" => {
-                let words = words(&instruction.rest);
-                let flags = words.iter().take_while(|word| word.starts_with("--"));
-                let mounts = flags.filter_map(|flag| flag.strip_prefix("--mount="));
-                let images = mounts.flat_map(|mount| mount.split(',').filter_map(|part| part.strip_prefix("from=")));
-                images.for_each(|image| self.other_stage_or_image(image));
-            }
-            _ => {}
-        }
-    }
-
-    /// A value that is passed wins over the default; in a stage, a bare ARG takes the global one's value.
-    fn arg(&mut self, word: &str) {
-        let (name, default) = match word.split_once('=') {
-            Some((name, default)) => (unquote(name), Some(default)),
-            None => (unquote(word), None),
-        };
-        let scope = self.local.as_ref().unwrap_or(&self.global);
-        let value = (self.build_args)(&name)
-            .or_else(|| default.and_then(|default| expand(default, self.escape, scope)))
-            .or_else(|| match default {
-                None => self.global.get(&name).cloned().flatten(),
-                Some(_) => None,
-            });
-        self.local.as_mut().unwrap_or(&mut self.global).insert(name, value);
-    }
-
-    /// `--from` takes the name of an earlier stage, its number, or an image.
-    fn other_stage_or_image(&mut self, word: &str) {
-        let empty = Variables::new();
-        let base = self.resolve(word, self.local.as_ref().unwrap_or(&empty));
-        let is_number = matches!(&base, Base::Image(name) if name.parse::<usize>().is_ok_and(|n| n < self.count));
-        if !is_number {
-            self.add(base);
-        }
-    }
-
-    fn resolve(&self, word: &str, variables: &Variables) -> Base {
-        match expand(word, self.escape, variables) {
-            Some(image) if !image.is_empty() => Base::Image(image),
-            _ => Base::Unresolved(word.to_owned()),
-        }
-    }
-
-    fn add(&mut self, base: Base) {
-        let is_image = match &base {
-            Base::Image(name) => name != SCRATCH && !self.stages.contains(&name.to_lowercase()),
-            Base::Unresolved(_) => true,
-        };
-        if is_image {
-            self.found.push(base);
-        }
-    }
-}
-
-/// Splits at white space that is not in quotes or braces; quotes stay.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    let mut braces = 0usize;
-    for c in text.chars() {
-        match (quote, c) {
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), _) if open == c => quote = None,
-            (None, '{') => braces += 1,
-            (None, '}') => braces = braces.saturating_sub(1),
-            (None, _) if c.is_whitespace() && braces == 0 => {
-                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
-                continue;
-            }
-            _ => {}
-        }
-        word.push(c);
-    }
-    words.extend((!word.is_empty()).then_some(word));
-    words
-}
-
-fn unquote(word: &str) -> String {
-    word.replace(['"', '\''], "")
+/// Whether builders take this argument without an ARG for it: the proxies.
+pub fn is_predefined_arg(name: &str) -> bool {
+    PROXIES.contains(&name)
 }
 
 #[cfg(test)]
@@ -227,6 +94,22 @@ mod tests {
     #[case("FROM b\nFROM a AS b\nFROM b", &["b", "a"])]
     #[case("FROM", &[])]
     #[case("", &[])]
+    #[case("\u{feff}FROM \"a\"\r\nCOPY --from=b\\\r\n# c\r\n:1 /x /x\r\n", &["a", "b:1"])]
+    #[case("FROM a\nFROM b AS a\nCOPY --from=later / /\nFROM c AS later", &["a", "b", "later", "c"])]
+    #[case("FROM a\nCOPY --from=1 / /\nFROM 0", &["a", "1", "0"])]
+    #[case("FROM a\nCOPY --from=scratch / /", &["a"])]
+    #[case("FROM a AS x\nFROM X AS y\nFROM Y\nRUN --mount=from=Y,target=/y x", &["a"])]
+    #[case("ONBUILD FROM a\nFROM b\nONBUILD COPY --from=c / /\nONBUILD RUN <<E\nFROM d\nE", &["b"])]
+    #[case("FROM a\nENV V=1\nARG V=2\nCOPY --from=b:$V / /", &["a", "b:1"])]
+    #[case("FROM a\nENV V one two\nENV W=\"${V%% *}\" X=$W\nCOPY --from=b:$W$X / /\nCOPY --from=c:$W / /", &["a", "?b:$W$X", "c:one"])]
+    #[case("FROM a AS x\nARG V=1\nENV W=2\nFROM x\nCOPY --from=b:$V$W / /\nFROM c\nCOPY --from=d:$W / /", &["a", "b:12", "c", "?d:$W"])]
+    #[case("ARG A=1 B=2$A\nFROM a:$B", &["a:21"])]
+    #[case("ARG A=1\nARG A\nFROM a:$A", &["a:1"])]
+    #[case("ARG A=$NO\nFROM a${A}\nFROM b${A:-1}", &["?a${A}", "b1"])]
+    #[case("FROM a-$TARGETARCH\nFROM b-${TARGETARCH:-x}", &["?a-$TARGETARCH", "?b-${TARGETARCH:-x}"])]
+    #[case("FROM a\nCOPY --from=b-${TARGETARCH:-x} / /\nARG TARGETARCH\nCOPY --from=b-$TARGETARCH / /", &["a", "b-x", "?b-$TARGETARCH"])]
+    #[case("FROM a\nADD --chown=1 --from=\"b c\" / /\nCOPY -- --from=d / /\nCOPY [\"--from=e\", \"/\"]", &["a", "b c"])]
+    #[case("FROM a\nRUN --mount='type=bind,\"from=b\"' x --mount=from=c", &["a", "b"])]
     fn finds_bases(#[case] text: &str, #[case] expected: &[&str]) {
         assert_eq!(of(text, &[], None), expected, "{text}");
     }
@@ -235,6 +118,12 @@ mod tests {
     fn values_that_are_passed_win() {
         assert_eq!(of("ARG V=1\nFROM a:$V", &[("V", "2")], None), ["a:2"]);
         assert_eq!(of("FROM a:$V", &[("V", "2")], None), ["?a:$V"]);
+        // What builders set by themselves needs no ARG before the first FROM, and one in a stage.
+        let arch = [("TARGETARCH", "arm64")];
+        let text = "FROM a-$TARGETARCH\nCOPY --from=b-$TARGETARCH / /\nARG TARGETARCH\nCOPY --from=c-$TARGETARCH / /";
+        assert_eq!(of(text, &arch, None), ["a-arm64", "?b-$TARGETARCH", "c-arm64"]);
+        let proxy = [("https_proxy", "p")];
+        assert_eq!(of("FROM a:${https_proxy}${http_proxy:-x}", &proxy, None), ["a:px"]);
     }
 
     #[test]
@@ -250,6 +139,13 @@ mod tests {
         let text = "ARG A\narg B=1 C=\"x y\"\nFROM a\nARG 'D'=2\nRUN <<E\nARG NO\nE\nENV F=1";
         let names: Vec<String> = declared_args(text).into_iter().collect();
         assert_eq!(names, ["A", "B", "C", "D"]);
+        assert!(is_predefined_arg("no_proxy") && !is_predefined_arg("TARGETARCH"));
+    }
+
+    #[test]
+    fn escapes_by_the_character_of_the_file() {
+        let text = "# escape=`\nARG A=c:`$x\nFROM a `\n AS b\nARG A\nCOPY --from=$A C:\\ D:\\\nFROM d";
+        assert_eq!(of(text, &[], None), ["a", "c:$x", "d"]);
     }
 
     proptest! {
