@@ -19,31 +19,43 @@ pub(super) struct Order {
 
 /// Orders images. What an image needs beside them, or of itself, is left out of account.
 pub(super) fn order(needs: &Needs) -> Order {
-    let mut waiting: Needs = needs
-        .iter()
-        .map(|(name, needed)| {
-            let known = needed.iter().filter(|n| *n != name && needs.contains_key(*n));
-            (name.clone(), known.cloned().collect())
-        })
-        .collect();
+    // What each one still waits for, and who waits for each one.
+    let mut waiting: Needs = BTreeMap::new();
+    let mut dependents: BTreeMap<&ImageName, Vec<&ImageName>> = BTreeMap::new();
+    for (name, needed) in needs {
+        let known = needed.iter().filter(|n| *n != name && needs.contains_key(*n));
+        for other in known.clone() {
+            dependents.entry(other).or_default().push(name);
+        }
+        waiting.insert(name.clone(), known.cloned().collect());
+    }
+    let is_free = |(name, needed): (&ImageName, &BTreeSet<ImageName>)| needed.is_empty().then(|| name.clone());
+    let mut free: BTreeSet<ImageName> = waiting.iter().filter_map(is_free).collect();
     let mut order = Order {
         images: Vec::new(),
         cycles: Vec::new(),
     };
     while !waiting.is_empty() {
-        let free = waiting.iter().find(|(_, needed)| needed.is_empty());
-        let next = match free {
-            Some((name, _)) => vec![name.clone()],
+        let next = match free.pop_first() {
+            Some(name) => vec![name],
             None => {
                 let cycle = cycle(&waiting);
                 order.cycles.push(cycle.clone());
                 cycle
             }
         };
+        for name in &next {
+            waiting.remove(name);
+        }
         for name in next {
-            waiting.remove(&name);
-            for needed in waiting.values_mut() {
+            for dependent in dependents.get(&name).into_iter().flatten() {
+                let Some(needed) = waiting.get_mut(*dependent) else {
+                    continue;
+                };
                 needed.remove(&name);
+                if needed.is_empty() {
+                    free.insert((*dependent).clone());
+                }
             }
             order.images.push(name);
         }
@@ -54,9 +66,10 @@ pub(super) fn order(needs: &Needs) -> Order {
 /// A circle among images that all need another one of them.
 fn cycle(waiting: &Needs) -> Vec<ImageName> {
     let mut path: Vec<&ImageName> = Vec::new();
+    let mut places: BTreeMap<&ImageName, usize> = BTreeMap::new();
     let mut at = waiting.keys().next();
     while let Some(name) = at {
-        if let Some(start) = path.iter().position(|p| *p == name) {
+        if let Some(start) = places.insert(name, path.len()) {
             path.drain(..start);
             break;
         }

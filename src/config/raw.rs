@@ -25,6 +25,8 @@ pub(super) struct RawConfig {
     /// Whether `workdir` is there, right or wrong.
     pub(super) has_workdir: bool,
     pub(super) engine: Option<At<RawEngine>>,
+    /// Whether `engine` is there, right or wrong.
+    pub(super) has_engine: bool,
     pub(super) kaniko: Option<RawKaniko>,
     /// By host in normal form.
     pub(super) registries: Vec<(At<String>, RawRegistry)>,
@@ -62,6 +64,7 @@ impl RawConfig {
             workdir: table.read("workdir", path),
             has_workdir: table.mentions("workdir"),
             engine: table.read_at("engine", engine),
+            has_engine: table.mentions("engine"),
             kaniko: table
                 .key("kaniko")
                 .and_then(|key| table.read("kaniko", |n, notes| RawKaniko::read(n, key, notes))),

@@ -30,7 +30,7 @@ pub(super) fn resolve(
             missing.help("add the directory of builds, as in workdir = \"/var/lib/pipelined\""),
         );
     }
-    let (engine, kaniko) = engine(raw.engine.as_ref(), raw.kaniko, notes);
+    let (engine, kaniko) = engine(raw.engine.as_ref(), raw.has_engine, raw.kaniko, notes);
     let mut found = Found::default();
     if let Some(dir) = &raw.log_dir {
         found.doubts.push(Doubt::Directory(dir.clone()));

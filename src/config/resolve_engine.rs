@@ -10,15 +10,17 @@ use super::{Diagnostic, EngineKind, Kaniko, RegistryLogin, RegistrySettings};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The engine, and kaniko where that is what builds.
+/// The engine, and kaniko where that is what builds. An engine may be mentioned and wrong.
 pub(super) fn engine(
     written: Option<&At<RawEngine>>,
+    is_mentioned: bool,
     raw: Option<RawKaniko>,
     notes: &Notes<'_>,
 ) -> (EngineKind, Option<Kaniko>) {
     let at = match (written.map(|at| at.value), written) {
         (Some(RawEngine::Kaniko), Some(at)) => at,
         (Some(RawEngine::Of(kind)), _) => return (kind, unused(raw, notes)),
+        _ if is_mentioned => return (EngineKind::Podman, None),
         _ => return (EngineKind::Podman, unused(raw, notes)),
     };
     if !raw.as_ref().is_some_and(|raw| raw.has_image) {

@@ -22,9 +22,15 @@ pub(super) fn only_image(project: &ProjectName) -> ImageName {
     ImageName::new(project.as_str()).unwrap_or_else(|_| unreachable!())
 }
 
+/// More names than these do not help.
+const MOST_LISTED: usize = 20;
+
 /// Names of images for a help text.
 pub(super) fn listed_images<'a>(names: impl Iterator<Item = &'a ImageName>) -> String {
-    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    let mut names: Vec<_> = names.take(MOST_LISTED + 1).map(|name| format!("`{name}`")).collect();
+    if let Some(last) = names.get_mut(MOST_LISTED) {
+        "…".clone_into(last);
+    }
     format!("its images: {}", names.join(", "))
 }
 

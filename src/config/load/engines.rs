@@ -62,6 +62,7 @@ fn what_an_engine_cannot_do_is_said() {
             "",
             "expected \"podman\", \"docker\" or \"kaniko\"",
         ),
+        ("engine = 1\nkaniko.image = \"executor\"", "", "expected "),
     ] {
         let found = with(engine, lines);
         assert!(found.starts_with(expected), "{engine} {lines}: {found}");

@@ -30,6 +30,16 @@ fn depth_and_number_are_survived() {
     exercise(&format!("[{}a]", "a.".repeat(deep)));
     exercise(&"x = 1\n= 2\n".repeat(deep));
     exercise(&(0..deep).map(|n| format!("x{n} = 1\n")).collect::<String>());
+    // A chain of images, and a circle of them.
+    let many = 4_000;
+    for last in [many, 0] {
+        let needed = |n| if n + 1 == many { last } else { n + 1 };
+        let chain = (0..many).map(|n| format!("i{n}.depends_on = \"i{}\"\n", needed(n)));
+        let images = chain.chain([format!("i{many} = {{}}\n")]).collect::<String>();
+        exercise(&format!(
+            "workdir = \"/w\"\n[projects.a]\nremote = \"h:x\"\n[projects.a.images]\n{images}"
+        ));
+    }
 }
 
 proptest! {
