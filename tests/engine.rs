@@ -7,7 +7,7 @@ mod support;
 use pipelined::config::{EngineKind, Pull, Tmpfs};
 use pipelined::engine::{BuildRequest, Cleaned, Engine, EngineError, RunRequest, Scope, container_name};
 use pipelined::model::{Failure, FailureKind, JobId};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,7 @@ impl Bench {
             cancel: Cancel::new(),
             grace: Duration::from_millis(300),
             log: Some((scratch.join("build.log"), 1 << 30)),
+            masks: Masks::default(),
         };
         Self {
             podman,

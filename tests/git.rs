@@ -6,7 +6,7 @@ mod support;
 
 use pipelined::git::{Checkout, ListError, Mirrors, RefList, checkout, list_refs};
 use pipelined::model::{CommitId, Failure, FailureKind, JobId, RefName};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::workdir::Trash;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -30,6 +30,7 @@ fn runner(scratch: &Scratch) -> Runner {
         cancel: Cancel::new(),
         grace: Duration::from_millis(300),
         log: Some((scratch.join("build.log"), 1 << 30)),
+        masks: Masks::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pipelined::git::{Checkout, Mirrors, checkout};
 use pipelined::model::{CommitId, Failure, FailureKind, JobId, RefName};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::workdir::Trash;
 use rstest::rstest;
 use std::fs;
@@ -73,6 +73,7 @@ impl Bench {
                 cancel: Cancel::new(),
                 grace: Duration::from_millis(300),
                 log: Some((scratch.join("build.log"), 1 << 30)),
+                masks: Masks::default(),
             },
             http,
             repo,

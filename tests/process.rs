@@ -1,7 +1,7 @@
 //! Promise 2, at its root: whatever a command starts ends with it, and whatever it writes reaches the log.
 
 use pipelined::model::{FailureKind, JobId, Step};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ fn runner(dir: &Path, instance: &str) -> Runner {
         cancel: Cancel::new(),
         grace: Duration::from_millis(300),
         log: Some((dir.join("build.log"), 1 << 30)),
+        masks: Masks::default(),
     }
 }
 

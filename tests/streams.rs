@@ -9,7 +9,7 @@ use pipelined::git::ask::stream::Memory;
 use pipelined::git::ask::{Digest, Limits, Missed, Reply, daemon};
 use pipelined::git::{ListError, RefList, Ssh, list_refs};
 use pipelined::model::JobId;
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,7 @@ fn runner() -> Runner {
         cancel: Cancel::new(),
         grace: Duration::from_millis(300),
         log: None,
+        masks: Masks::default(),
     }
 }
 

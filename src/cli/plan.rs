@@ -10,7 +10,7 @@ use crate::config::{Config, Project};
 use crate::git::{Asker, Limits, Question};
 use crate::model::{CommitId, JobId, JobState, ProjectName, RefName, State, Write as Record, mask_url};
 use crate::pipeline::project_variables;
-use crate::process::{Cancel, Marker, Runner, Supervisor};
+use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use crate::reconcile::{Event, handle};
 use crate::store::{Store, StoreError};
 use jiff::Timestamp;
@@ -131,6 +131,7 @@ async fn ask_all(config: &Config) -> BTreeMap<ProjectName, Result<Refs, String>>
         cancel: Cancel::new(),
         grace: Duration::from_secs(1),
         log: None,
+        masks: Masks::default(),
     };
     let asker = Asker::new(PathBuf::from("/"), runner.clone(), std::env::temp_dir(), None);
     let limits = Limits::new(config.poll_timeout, config.poll_size_limit);

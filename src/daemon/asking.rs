@@ -1,6 +1,6 @@
 //! What questions outside of jobs run with.
 
-use crate::process::{Cancel, Marker, Runner, Supervisor};
+use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,7 @@ impl Asking {
             // When a remote does not answer in time: KILL follows TERM quickly.
             grace: Duration::from_secs(1),
             log: None,
+            masks: Masks::default(),
         }
     }
 

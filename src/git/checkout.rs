@@ -184,7 +184,7 @@ pub(super) async fn succeed(runner: &Runner, argv: &[OsString], cwd: &Path, time
         0 => Ok(()),
         code => Err(Failure::errored(format!(
             "checkout: `{}` exited with {code}: see build.log",
-            crate::process::display_argv(argv)
+            runner.shown(argv)
         ))),
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{Image, Project, Rsync, Run};
 use crate::engine::{Engine, Scope};
 use crate::git::{self, Asker, Checkout, Mirrors, Question};
 use crate::model::{Failure, FailureKind, Job, Outcome, Step, error_chain};
-use crate::process::{Cancel, Marker, Runner, Supervisor};
+use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use crate::workdir::{Layout, job_directory};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,8 @@ impl<'a> Attempt<'a> {
             log: directory
                 .is_dir()
                 .then(|| (directory.join("build.log"), work.log_limit)),
+            // Known when the environment is.
+            masks: Masks::default(),
         };
         let report = Report::new(
             job,
@@ -140,8 +142,10 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// A step has ended, with its time and its failure in the report.
+    /// A step has ended, with its time and its failure in the report: where secrets leave a failure's message that was
+    /// not made by the runner. From here it goes to the database, to people and to `BUILD_ERROR`.
     fn end<T>(&mut self, step: Step, result: Result<T, Failure>) -> Result<T, (Step, Failure)> {
+        let result = result.map_err(|failure| self.runner.masked(failure));
         let result = result.map_err(|failure| match failure.kind {
             // What a cancel cuts off may look like trouble of our own.
             FailureKind::Errored if self.work.cancel.is_asked() => {
@@ -262,8 +266,18 @@ impl<'a> Attempt<'a> {
             ),
         );
         let (env, result) = job_env(&self.work.project, job, &self.directory);
-        self.runner.env.clone_from(&env.all);
-        result.map(|()| env)
+        match env.masks() {
+            Ok(masks) => {
+                self.runner.masks = masks;
+                self.runner.env.clone_from(&env.all);
+                result.map(|()| env)
+            }
+            Err(failure) => {
+                // The error callback gets the rest: what it was told and says could not be masked.
+                self.runner.env = env.without_secrets();
+                result.and(Err(failure))
+            }
+        }
     }
 
     async fn checkout(&mut self) -> Result<(), Failure> {

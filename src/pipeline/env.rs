@@ -2,7 +2,8 @@
 
 use crate::config::{EnvLayer, Project};
 use crate::model::{Failure, Job, RefKind, is_job_variable, mask_url, parse_env_file};
-use std::collections::BTreeSet;
+use crate::process::Masks;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -19,6 +20,31 @@ pub(super) struct JobEnv {
 }
 
 impl JobEnv {
+    /// The values that no log and no error may show.
+    pub fn secret_values(&self) -> Vec<&OsString> {
+        // What a later entry stands in for, no command sees.
+        let values: BTreeMap<&OsString, &OsString> = self.all.iter().map(|(name, value)| (name, value)).collect();
+        let secret = |name: &OsString| name.to_str().is_some_and(|name| self.is_secret(name));
+        values
+            .into_iter()
+            .filter(|(name, _)| secret(name))
+            .map(|(_, value)| value)
+            .collect()
+    }
+
+    /// The patterns by which they are masked.
+    pub fn masks(&self) -> Result<Masks, Failure> {
+        let values = self.secret_values();
+        Masks::new(values.into_iter().map(|value| value.as_encoded_bytes()))
+            .map_err(|e| Failure::errored(format!("cannot keep the env_file's values out of logs: {e}")))
+    }
+
+    /// Everything but secrets: for commands of which they cannot be masked.
+    pub fn without_secrets(&self) -> Vec<(OsString, OsString)> {
+        let secret = |name: &OsString| name.to_str().is_some_and(|name| self.is_secret(name));
+        self.all.iter().filter(|(name, _)| !secret(name)).cloned().collect()
+    }
+
     /// Whether the value comes from an env file.
     pub fn is_secret(&self, name: &str) -> bool {
         self.run.contains(name) && !self.public.contains(name)

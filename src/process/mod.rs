@@ -7,17 +7,22 @@
 //!
 //! Nothing here knows what a command is for, and no other module may call `Command::spawn`.
 
+mod automaton;
 mod cancel;
 mod marker;
+mod masker;
+mod masks;
 mod procfs;
 mod run;
 mod runner;
+mod sink;
 mod supervise;
 mod sweep;
 mod wire;
 
 pub use cancel::Cancel;
 pub use marker::{MARKER_VARIABLE, Marker};
+pub use masks::{MaskError, Masks};
 pub use procfs::processes_by_mount;
 pub use run::{Done, Ended, Output, ProcessError, Spec, Supervisor};
 pub use runner::{Captured, Runner, display_argv};

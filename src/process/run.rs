@@ -2,6 +2,7 @@
 
 use super::cancel::Cancel;
 use super::marker::{MARKER_VARIABLE, Marker};
+use super::masks::Masks;
 use super::supervise::{GIVE_UP, VERB};
 use super::sweep::{Known, sweep};
 use super::wire::{self, Report};
@@ -62,6 +63,8 @@ pub struct Spec {
     pub marker: Marker,
     /// Where its output goes.
     pub output: Output,
+    /// What is masked in its log, or in its captured stderr.
+    pub masks: Masks,
 }
 
 /// Where a command's output goes.
@@ -74,7 +77,7 @@ pub enum Output {
         /// Bytes.
         limit: u64,
     },
-    /// stdout's first `limit` bytes and stderr's last 64 KiB to memory.
+    /// stdout's first `limit` bytes, as they are, and stderr's last 64 KiB to memory.
     Capture {
         /// Bytes.
         limit: usize,
@@ -237,7 +240,7 @@ impl Supervisor {
         let (answer, status) = tokio::select! {
             biased;
             end = ending => end,
-            never = pass_on(control, cancel) => match never {},
+            never = pass_on(control, &spec.masks, cancel) => match never {},
             () = overdue(spec, cancel) => (None, None),
         };
         let report = answer
@@ -265,12 +268,15 @@ impl Supervisor {
     }
 }
 
-/// Tells the supervisor what the token says, and holds its stdin open for as long as this is awaited.
-async fn pass_on(mut control: Option<ChildStdin>, cancel: &Cancel) -> Infallible {
+/// Tells the supervisor what it must mask, upon which it starts the command, and then what the token says; holds its
+/// stdin open for as long as this is awaited. The supervisor reads all patterns before it does anything else, so they
+/// may be more than a pipe takes.
+async fn pass_on(mut control: Option<ChildStdin>, masks: &Masks, cancel: &Cancel) -> Infallible {
+    send(&mut control, &wire::frame(masks.patterns())).await;
     cancel.asked().await;
-    send(&mut control, wire::CANCEL).await;
+    send(&mut control, &[wire::CANCEL]).await;
     cancel.insisted().await;
-    send(&mut control, wire::KILL).await;
+    send(&mut control, &[wire::KILL]).await;
     std::future::pending().await
 }
 
@@ -284,10 +290,10 @@ async fn overdue(spec: &Spec, cancel: &Cancel) {
     }
 }
 
-async fn send(control: &mut Option<ChildStdin>, byte: u8) {
+async fn send(control: &mut Option<ChildStdin>, bytes: &[u8]) {
     if let Some(control) = control {
         // A supervisor that has just ended needs no telling.
-        let _ = control.write_all(&[byte]).await;
+        let _ = control.write_all(bytes).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::cancel::Cancel;
 use super::marker::Marker;
+use super::masks::Masks;
 use super::run::{Done, Ended, Output, ProcessError, Spec, Supervisor};
 use crate::model::{Failure, FailureKind, Step, error_chain, is_job_variable, mask_url};
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Runs commands that share an environment, a marker, a log and a cancel.
+/// Runs commands that share an environment, a marker, a log, secrets and a cancel.
 #[derive(Debug, Clone)]
 pub struct Runner {
     /// Starts them.
@@ -26,6 +27,8 @@ pub struct Runner {
     pub grace: Duration,
     /// `build.log` and its limit in bytes. Without one, output of logged commands is dropped.
     pub log: Option<(PathBuf, u64)>,
+    /// What must be in no log and no error. Captured stdout is data, and as it was written.
+    pub masks: Masks,
 }
 
 /// What a captured command said.
@@ -62,7 +65,7 @@ impl Runner {
     /// Runs a command with a header line and its output in the log. Answers with its exit code; a signal, a timeout, a
     /// cancel, a command that cannot be started and a log that cannot be written are failures.
     pub async fn logged(&self, step: Step, argv: &[OsString], cwd: &Path, timeout: Duration) -> Result<i32, Failure> {
-        self.note(step, &format!("$ {}", display_argv(argv)));
+        self.note(step, &format!("$ {}", self.shown(argv)));
         let output = match &self.log {
             Some((path, limit)) => Output::Log {
                 path: path.clone(),
@@ -80,6 +83,7 @@ impl Runner {
             },
             Err(error) => Err(not_run(step, &error)),
         };
+        let ended = ended.map_err(|failure| self.masked(failure));
         match &ended {
             Ok(0) => {}
             Ok(code) => self.note(step, &format!("exit code {code} after {wall}")),
@@ -100,12 +104,13 @@ impl Runner {
         let done = self
             .run(argv, cwd, timeout, Output::Capture { limit })
             .await
-            .map_err(|error| not_run(step, &error))?;
+            .map_err(|error| self.masked(not_run(step, &error)))?;
         let code = match done.ended {
             Ended::Code(code) => Some(code),
             Ended::Signal(_) => None,
             ended => {
-                self.status(step, argv, timeout, ended)?;
+                self.status(step, argv, timeout, ended)
+                    .map_err(|failure| self.masked(failure))?;
                 None
             }
         };
@@ -132,6 +137,7 @@ impl Runner {
             grace: self.grace,
             marker: self.marker.clone(),
             output,
+            masks: self.masks.clone(),
         };
         self.supervisor.run(&spec, &self.cancel).await
     }
@@ -162,10 +168,33 @@ impl Runner {
         }
     }
 
-    /// Writes a line of ours to the log: `=== TIME STEP: TEXT`, at the start of a line.
+    /// The text without secrets. For whatever is said of a command and does not come from a function of this type.
+    pub fn mask(&self, text: &str) -> String {
+        self.masks.mask(text)
+    }
+
+    /// A failure without secrets.
+    pub fn masked(&self, failure: Failure) -> Failure {
+        Failure::new(failure.kind, self.mask(&failure.message))
+    }
+
+    /// A command line as a shell would take it, without secrets.
+    pub fn shown(&self, argv: &[OsString]) -> String {
+        // Before it is quoted: a quoted secret is not found.
+        let argv: Vec<OsString> = match self.masks.is_empty() {
+            true => argv.to_vec(),
+            false => argv
+                .iter()
+                .map(|arg| self.mask(&arg.to_string_lossy()).into())
+                .collect(),
+        };
+        display_argv(&argv)
+    }
+
+    /// Writes a line of ours to the log, without secrets: `=== TIME STEP: TEXT`, at the start of a line.
     pub fn note(&self, step: Step, text: &str) {
         let Some((path, _)) = &self.log else { return };
-        let line = format!("=== {:.3} {step}: {}\n", Timestamp::now(), one_line(text));
+        let line = format!("=== {:.3} {step}: {}\n", Timestamp::now(), one_line(&self.mask(text)));
         let written = open_log(path).and_then(|mut file| {
             let newline = !ends_with_newline(&mut file)?;
             let line = if newline { format!("\n{line}") } else { line };

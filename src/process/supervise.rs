@@ -3,8 +3,10 @@
 //! It is its own session and the subreaper of everything below it, so "no child is left" (`ECHILD`) means that nothing
 //! that the command started is left. It must not allocate by the size of the output, read a config, or know of jobs.
 
+use super::masks::Masks;
 use super::procfs;
-use super::wire::{CANCEL, KILL, Report};
+use super::sink::{Left, Sink};
+use super::wire::{CANCEL, KILL, Report, read_frame};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,8 +31,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(super) const GIVE_UP: Duration = Duration::from_secs(30);
 /// The size asked for the pipe of a log. More in flight means fewer switches on a loud build.
 const PIPE_SIZE: usize = 1 << 20;
-/// How much of a captured stderr is kept.
-const STDERR_TAIL: usize = 64 * 1024;
 
 struct Options {
     timeout: Duration,
@@ -57,8 +57,8 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Option<Options> {
     })
 }
 
-/// Runs as a supervisor: `TIMEOUT_MS GRACE_MS LOG_LIMIT CAPTURE_LIMIT ARGV…`, control on stdin, report on stdout, log
-/// on stderr. Exits 0 once the report was written, whatever the command did.
+/// Runs as a supervisor: `TIMEOUT_MS GRACE_MS LOG_LIMIT CAPTURE_LIMIT ARGV…`, patterns of secrets and then control on
+/// stdin, report on stdout, log on stderr. Exits 0 once the report was written, whatever the command did.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(options) = parse(args) else {
         eprintln!("pipelined {VERB} is started by the daemon, not by people");
@@ -78,44 +78,6 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             eprintln!("pipelined {VERB}: {error}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Where one stream of the command goes.
-enum Sink {
-    /// The end of the log file, up to `room` bytes more.
-    Log { file: File, room: u64 },
-    /// Memory, up to a limit; what is over it is counted.
-    Head { bytes: Vec<u8>, limit: usize },
-    /// Memory, the last bytes.
-    Tail(Vec<u8>),
-}
-
-impl Sink {
-    fn take(&mut self, chunk: &[u8], report: &mut Report) {
-        match self {
-            Self::Log { file, room } => {
-                let fits = usize::try_from(*room).unwrap_or(usize::MAX).min(chunk.len());
-                if report.log_error.is_none()
-                    && let Err(error) = file.write_all(&chunk[..fits])
-                {
-                    report.log_error = Some(error.to_string());
-                }
-                *room -= fits as u64;
-                report.dropped += (chunk.len() - fits) as u64;
-            }
-            Self::Head { bytes, limit } => {
-                let fits = (*limit - bytes.len()).min(chunk.len());
-                bytes.extend_from_slice(&chunk[..fits]);
-                report.dropped += (chunk.len() - fits) as u64;
-            }
-            Self::Tail(bytes) => {
-                bytes.extend_from_slice(chunk);
-                if bytes.len() > 2 * STDERR_TAIL {
-                    bytes.drain(..bytes.len() - STDERR_TAIL);
-                }
-            }
         }
     }
 }
@@ -141,13 +103,19 @@ impl Stream {
         for _ in 0..PIPE_SIZE / buffer.len() {
             let Some(pipe) = &mut self.pipe else { return };
             match pipe.read(buffer) {
-                Ok(0) => self.pipe = None,
+                Ok(0) => self.close(report),
                 Ok(n) => self.sink.take(&buffer[..n], report),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => self.pipe = None,
+                Err(_) => self.close(report),
             }
         }
+    }
+
+    /// No more comes, or no more is waited for.
+    fn close(&mut self, report: &mut Report) {
+        self.pipe = None;
+        self.sink.end(report);
     }
 }
 
@@ -189,8 +157,12 @@ fn supervise(options: &Options) -> std::io::Result<(Report, Vec<u8>)> {
         watched.add(signal);
     }
     let mut report = Report::default();
+    let control = std::io::stdin();
+    // Not by the buffered stdin, which would read on into the requests.
+    let patterns = read_frame(&mut File::from(control.as_fd().try_clone_to_owned()?))?;
+    let masks = Masks::from_patterns(patterns).map_err(std::io::Error::other)?;
     // Before signals are blocked: the command would inherit that, and be deaf to TERM.
-    let (mut streams, main_pid) = match start(options)? {
+    let (mut streams, main_pid) = match start(options, &masks)? {
         Ok(started) => started,
         Err(error) => {
             report.spawn_error = Some((error.raw_os_error().unwrap_or(0), error.to_string()));
@@ -204,7 +176,6 @@ fn supervise(options: &Options) -> std::io::Result<(Report, Vec<u8>)> {
     let mut phase = Phase::Running {
         until: begin + options.timeout,
     };
-    let control = std::io::stdin();
     let mut control_open = true;
     let mut buffer = vec![0; 64 * 1024];
 
@@ -255,6 +226,7 @@ fn supervise(options: &Options) -> std::io::Result<(Report, Vec<u8>)> {
     }
     for stream in &mut streams {
         stream.drain(&mut buffer, &mut report);
+        stream.close(&mut report);
     }
     Ok(finish(report, streams, options))
 }
@@ -263,13 +235,12 @@ fn supervise(options: &Options) -> std::io::Result<(Report, Vec<u8>)> {
 type Started = (Vec<Stream>, Pid);
 
 /// Starts the command in a group of its own. The inner error is the command's: it could not be started.
-fn start(options: &Options) -> std::io::Result<Result<Started, std::io::Error>> {
+fn start(options: &Options, masks: &Masks) -> std::io::Result<Result<Started, std::io::Error>> {
     let mut streams = Vec::new();
     let (stdout, stderr) = match options.log_limit {
         Some(limit) => {
             let file = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
-            let room = limit.saturating_sub(file.metadata()?.len());
-            let (stream, writer) = Stream::new(Sink::Log { file, room })?;
+            let (stream, writer) = Stream::new(Sink::log(file, limit, masks)?)?;
             if let Some(pipe) = &stream.pipe {
                 // Refused where the user's share of pipe memory is used up; the default size works too.
                 let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE as i32));
@@ -278,11 +249,8 @@ fn start(options: &Options) -> std::io::Result<Result<Started, std::io::Error>> 
             (writer.try_clone()?, writer)
         }
         None => {
-            let (out, out_writer) = Stream::new(Sink::Head {
-                bytes: Vec::new(),
-                limit: options.capture_limit,
-            })?;
-            let (err, err_writer) = Stream::new(Sink::Tail(Vec::new()))?;
+            let (out, out_writer) = Stream::new(Sink::head(options.capture_limit))?;
+            let (err, err_writer) = Stream::new(Sink::tail(masks))?;
             streams.extend([out, err]);
             (out_writer, err_writer)
         }
@@ -377,8 +345,8 @@ fn wait_for_events(
 fn finish(mut report: Report, streams: Vec<Stream>, options: &Options) -> (Report, Vec<u8>) {
     let mut stdout = Vec::new();
     for stream in streams {
-        match stream.sink {
-            Sink::Log { mut file, .. } if report.dropped > 0 => {
+        match stream.sink.into_left() {
+            Left::Log(mut file) if report.dropped > 0 => {
                 let limit = options.log_limit.unwrap_or_default();
                 let note = format!(
                     "\npipelined: log_limit of {limit} bytes reached, {} bytes left out\n",
@@ -387,12 +355,9 @@ fn finish(mut report: Report, streams: Vec<Stream>, options: &Options) -> (Repor
                 // The count is in the report as well.
                 let _ = file.write_all(note.as_bytes());
             }
-            Sink::Log { .. } => {}
-            Sink::Head { bytes, .. } => stdout = bytes,
-            Sink::Tail(bytes) => {
-                let start = bytes.len().saturating_sub(STDERR_TAIL);
-                report.stderr = String::from_utf8_lossy(&bytes[start..]).into_owned();
-            }
+            Left::Log(_) => {}
+            Left::Head(bytes) => stdout = bytes,
+            Left::Tail(bytes) => report.stderr = String::from_utf8_lossy(&bytes).into_owned(),
         }
     }
     report.stdout_len = stdout.len();

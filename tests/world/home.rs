@@ -3,7 +3,7 @@
 use crate::support::scratch::Scratch;
 use pipelined::git::{Filled, World, fill};
 use pipelined::model::JobId;
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -38,6 +38,7 @@ impl Home {
             cancel: Cancel::new(),
             grace: Duration::from_millis(300),
             log: None,
+            masks: Masks::default(),
         };
         Self { scratch, runner }
     }

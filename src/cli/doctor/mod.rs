@@ -13,7 +13,7 @@ use super::common::{ConfigArgs, Exit};
 use super::style::{Style, plain};
 use crate::config::{Config, EngineKind, LoadError};
 use crate::model::mask_url;
-use crate::process::{Cancel, Marker, Runner, Supervisor};
+use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use finding::{Finding, Level};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -69,6 +69,7 @@ async fn examine(args: &Args) -> Vec<Finding> {
         cancel: Cancel::new(),
         grace: Duration::from_secs(2),
         log: None,
+        masks: Masks::default(),
     };
     let cancel = runner.cancel.clone();
     tokio::spawn(async move {

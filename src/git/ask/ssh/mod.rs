@@ -153,6 +153,7 @@ impl Masters {
             grace: shared.runner.grace,
             marker: shared.marker(),
             output: Output::Capture { limit: 1 },
+            masks: shared.runner.masks.clone(),
         };
         let patience = Patience {
             connect,
