@@ -19,6 +19,8 @@ enum Machine {
 pub(super) struct Automaton {
     machine: Machine,
     start: StateID,
+    /// The bytes that a pattern begins with: others are passed over quickly.
+    first: [bool; 256],
     /// By state, of those where it is not 0: the longest end of the input that is the beginning of a pattern, but not
     /// a whole one that leads nowhere.
     open: HashMap<StateID, usize>,
@@ -48,7 +50,16 @@ impl Automaton {
             let (start, open) = explore(&nfa, patterns)?;
             (Machine::Compact(nfa), start, open)
         };
-        Some(Self { machine, start, open })
+        let mut first = [false; 256];
+        for pattern in patterns {
+            first[usize::from(pattern[0])] = true;
+        }
+        Some(Self {
+            machine,
+            start,
+            first,
+            open,
+        })
     }
 
     /// Before the first byte.
@@ -60,8 +71,8 @@ impl Automaton {
     /// chunk up to there, and the match's length.
     pub(super) fn read(&self, state: State, chunk: &[u8], found: impl FnMut(usize, usize)) -> State {
         State(match &self.machine {
-            Machine::Fast(dfa) => read(dfa, state.0, chunk, found),
-            Machine::Compact(nfa) => read(nfa, state.0, chunk, found),
+            Machine::Fast(dfa) => self.walk(dfa, state.0, chunk, found),
+            Machine::Compact(nfa) => self.walk(nfa, state.0, chunk, found),
         })
     }
 
@@ -69,18 +80,31 @@ impl Automaton {
     pub(super) fn open(&self, state: State) -> usize {
         self.open.get(&state.0).copied().unwrap_or(0)
     }
-}
 
-fn read<A: Steps>(steps: &A, start: StateID, chunk: &[u8], mut found: impl FnMut(usize, usize)) -> StateID {
-    let mut state = start;
-    for (index, byte) in chunk.iter().enumerate() {
-        state = steps.next_state(Anchored::No, state, *byte);
-        if steps.is_special(state) && steps.is_match(state) {
-            let lengths = (0..steps.match_len(state)).map(|i| steps.pattern_len(steps.match_pattern(state, i)));
-            found(index + 1, lengths.max().unwrap_or(0));
+    fn walk<A: Steps>(
+        &self,
+        steps: &A,
+        mut state: StateID,
+        chunk: &[u8],
+        mut found: impl FnMut(usize, usize),
+    ) -> StateID {
+        let mut at = 0;
+        while at < chunk.len() {
+            if state == self.start {
+                match chunk[at..].iter().position(|byte| self.first[usize::from(*byte)]) {
+                    Some(plain) => at += plain,
+                    None => break,
+                }
+            }
+            state = steps.next_state(Anchored::No, state, chunk[at]);
+            at += 1;
+            if steps.is_special(state) && steps.is_match(state) {
+                let lengths = (0..steps.match_len(state)).map(|i| steps.pattern_len(steps.match_pattern(state, i)));
+                found(at, lengths.max().unwrap_or(0));
+            }
         }
+        state
     }
-    state
 }
 
 /// Walks along every pattern: each of its beginnings is a state of its own, as deep as it is long.
