@@ -3,6 +3,7 @@
 use super::bases::Base;
 use super::uses::{Place, Use, each_use};
 use super::words::flag;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -69,19 +70,19 @@ fn edit(used: &Use<'_>, pin: &str) -> Option<(Range<usize>, String)> {
             }
         }),
         Place::Flag(flag, image) => {
-            let raw = &instruction.args()[flag.place.clone()];
-            let image = in_raw(raw, &flag.text, image.clone(), pin)?;
+            let image = match &flag.text {
+                // It stands there as it is.
+                Cow::Borrowed(_) => image.clone(),
+                Cow::Owned(said) => in_raw(&instruction.args()[flag.place.clone()], said, image.clone(), pin)?,
+            };
             let place = instruction.in_file(flag.place.start + image.start..flag.place.start + image.end)?;
             Some((place, pin.to_owned()))
         }
     }
 }
 
-/// Where a part of what a flag says stands in the flag as it is written: where a pin in its place does just what it is to.
+/// Where a part of what a flag with quotes says stands in the flag: where a pin in its place does just what it is to.
 fn in_raw(raw: &str, said: &str, image: Range<usize>, pin: &str) -> Option<Range<usize>> {
-    if raw == said {
-        return Some(image);
-    }
     if raw.len() > LONGEST_QUOTED {
         return None;
     }

@@ -33,10 +33,13 @@ const PLATFORM: [&str; 8] = [
 
 type Variables = Rc<HashMap<String, Value>>;
 
+/// What it costs to copy a variable, in bytes of text.
+const COPIED: usize = 64;
+
 /// Changes a map that others may still read as it was.
 fn set(variables: &mut Variables, name: String, value: Value, budget: &Budget) {
     let copied = if Rc::strong_count(variables) > 1 {
-        variables.len()
+        variables.len() * COPIED
     } else {
         0
     };
