@@ -89,21 +89,10 @@ impl Git<'_> {
     /// An empty repository at the checkout's place, with its `origin`.
     pub async fn init(&self) -> Result<(), Failure> {
         let mut argv = vec!["git".into()];
-        argv.extend(self.init_args(&[]));
+        argv.extend(init_args(self.wanted.commit, &[]));
         argv.push(self.wanted.dir.into());
         succeed(self.runner, &argv, self.parent(), self.wanted.timeout).await?;
         self.must(&["remote", "add", "--", "origin", &self.remote.url]).await
-    }
-
-    /// The arguments that make a repository for the commit, but for its path.
-    pub fn init_args(&self, more: &[&str]) -> Vec<OsString> {
-        let format = match self.wanted.commit.as_str().len() {
-            64 => "--object-format=sha256",
-            _ => "--object-format=sha1",
-        };
-        // A name for the unborn branch, or some gits explain at length how to choose one.
-        let args = ["-c", "init.defaultBranch=main", "init", "--quiet", format];
-        args.iter().chain(more).chain(&["--"]).map(OsString::from).collect()
     }
 
     /// Fills the work tree with as many writers as there are cores; the exit code.
@@ -164,14 +153,30 @@ impl Git<'_> {
 
     /// Runs git in a directory; its exit code.
     pub async fn run(&self, cwd: &Path, args: &[OsString]) -> Result<i32, Failure> {
-        let argv: Vec<OsString> = std::iter::once(OsString::from("git"))
-            .chain(args.iter().cloned())
-            .collect();
-        self.runner
-            .logged(Step::Checkout, &argv, cwd, self.wanted.timeout)
-            .await
-            .map_err(not_the_build)
+        run(self.runner, cwd, args, self.wanted.timeout).await
     }
+}
+
+/// The arguments that make a repository for a commit, but for its path.
+pub(super) fn init_args(commit: &CommitId, more: &[&str]) -> Vec<OsString> {
+    let format = match commit.as_str().len() {
+        64 => "--object-format=sha256",
+        _ => "--object-format=sha1",
+    };
+    // A name for the unborn branch, or some gits explain at length how to choose one.
+    let args = ["-c", "init.defaultBranch=main", "init", "--quiet", format];
+    args.iter().chain(more).chain(&["--"]).map(OsString::from).collect()
+}
+
+/// Runs git; its exit code.
+pub(super) async fn run(runner: &Runner, cwd: &Path, args: &[OsString], timeout: Duration) -> Result<i32, Failure> {
+    let argv: Vec<OsString> = std::iter::once(OsString::from("git"))
+        .chain(args.iter().cloned())
+        .collect();
+    runner
+        .logged(Step::Checkout, &argv, cwd, timeout)
+        .await
+        .map_err(not_the_build)
 }
 
 /// Runs git, for which nothing but success will do. That it fails is our side's trouble: disk, network, a filter.

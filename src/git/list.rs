@@ -207,18 +207,12 @@ pub(super) async fn ls_remote(
     size: u64,
     known: Option<Digest>,
 ) -> Result<Reply, ListError> {
-    let question = Question {
-        masked: mask_url(remote),
-        remote: Remote::new(remote),
-        timeout,
-        size,
-        begin: Instant::now(),
-    };
+    let question = Question::new(remote, timeout, size);
     let env = environment(runner, remote, false, cwd)
         .await
         .map_err(|failure| question.command(failure))?;
     let runner = runner.with_env(env).with_env([("LC_ALL".into(), "C".into())]);
-    let answer = question.ask(&runner, cwd).await?;
+    let answer = question.ask(&runner, cwd, &["--heads", "--tags"], None).await?;
     let digest = Digest::of(&answer.stdout);
     if known == Some(digest) && !answer.stdout.is_empty() {
         return Ok(Reply::Unchanged);
@@ -230,7 +224,7 @@ pub(super) async fn ls_remote(
     // A web page without a newline is a list of no refs to git, as is an empty page. So look again, at the packets:
     // a server that speaks git sends some even for an empty repository.
     let runner = runner.with_env([("GIT_TRACE_PACKET".into(), "2".into())]);
-    let answer = question.ask(&runner, cwd).await?;
+    let answer = question.ask(&runner, cwd, &["--heads", "--tags"], None).await?;
     let list = question.read(&answer)?;
     let digest = Digest::of(&answer.stdout);
     let spoke_git = answer.stderr.lines().any(|l| l.contains("packet:") && l.contains("< "));
@@ -241,7 +235,8 @@ pub(super) async fn ls_remote(
     }
 }
 
-struct Question {
+/// A question to a remote, of at most so many bytes and so long.
+pub(super) struct Question {
     remote: Remote,
     masked: String,
     timeout: Duration,
@@ -250,8 +245,27 @@ struct Question {
 }
 
 impl Question {
-    async fn ask(&self, runner: &Runner, cwd: &Path) -> Result<Captured, ListError> {
-        let argv = ["git", "ls-remote", "--heads", "--tags", "--", &self.remote.url].map(OsString::from);
+    pub fn new(remote: &str, timeout: Duration, size: u64) -> Self {
+        Self {
+            masked: mask_url(remote),
+            remote: Remote::new(remote),
+            timeout,
+            size,
+            begin: Instant::now(),
+        }
+    }
+
+    /// Asks by `git ls-remote`, with its options and the one ref that is asked for, if it is only one.
+    pub async fn ask(
+        &self,
+        runner: &Runner,
+        cwd: &Path,
+        options: &[&str],
+        only: Option<&str>,
+    ) -> Result<Captured, ListError> {
+        let words = ["git", "ls-remote"].into_iter().chain(options.iter().copied());
+        let words = words.chain(["--", self.remote.url.as_str()]).chain(only);
+        let argv: Vec<OsString> = words.map(OsString::from).collect();
         let left = self.timeout.saturating_sub(self.begin.elapsed());
         let answer = runner
             .capture(
@@ -280,14 +294,14 @@ impl Question {
         parse(&answer.stdout).map_err(|Rubbish(line)| self.not_git(format!("it sent {line:?}")))
     }
 
-    fn not_git(&self, said: String) -> ListError {
+    pub fn not_git(&self, said: String) -> ListError {
         ListError::NotGit {
             remote: self.masked.clone(),
             said,
         }
     }
 
-    fn command(&self, failure: Failure) -> ListError {
+    pub fn command(&self, failure: Failure) -> ListError {
         let remote = self.masked.clone();
         if failure.kind == FailureKind::Cancelled {
             ListError::Cancelled { remote }

@@ -4,9 +4,11 @@
 //! credential reach an argument, and never leave a process of git's in the background. It knows no job.
 
 pub mod ask;
+mod changed;
 mod checkout;
 mod direct;
 mod environment;
+mod head;
 mod list;
 mod mirror;
 mod mirrored;
@@ -17,8 +19,10 @@ pub mod wire;
 mod world;
 
 pub use ask::{Asker, Digest, Limits, Memory, Question, Reply};
+pub use changed::{Changed, Changes, Since, changed_paths};
 pub use checkout::{Checkout, checkout};
 pub use environment::{environment, sharing};
+pub use head::default_branch;
 pub use list::{ListError, list_refs};
 pub use mirror::Mirrors;
 pub use refs::RefList;

@@ -4,15 +4,16 @@ use super::Mirrors;
 use super::stale::tidy;
 use super::tend::is_overgrown;
 use super::turn::Held;
-use crate::git::checkout::Git;
+use crate::git::checkout::{Git, init_args, run};
 use crate::git::list::list_refs;
 use crate::model::{CommitId, Failure};
+use crate::process::Runner;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Below it a ref for each commit that is kept.
 pub(super) const REFS: &str = "refs/pipelined";
@@ -30,37 +31,43 @@ pub(in crate::git) enum Brought {
     Useless(String),
 }
 
+/// What to fetch, and how.
+pub(in crate::git) struct Fetching<'a> {
+    /// With the environment for the remote.
+    pub runner: &'a Runner,
+    /// Without credentials.
+    pub url: &'a str,
+    /// Which one.
+    pub commit: &'a CommitId,
+    /// Without its history.
+    pub shallow: bool,
+    /// Where git runs.
+    pub cwd: &'a Path,
+    /// For each command.
+    pub timeout: Duration,
+}
+
 impl Held {
     /// Makes the mirror if it is missing, and fetches what is missing in it. A failure is the remote's, or a cancel.
     pub(in crate::git) async fn bring(&self, mirrors: &Mirrors, git: &Git<'_>) -> Result<Brought, Failure> {
-        let useless = |what: &str, error: io::Error| {
-            Ok(Brought::Useless(format!(
-                "cannot {what} {}: {error}",
-                self.path.display()
-            )))
-        };
-        if is_overgrown(&self.path)
-            && let Err(error) = mirrors.discard(&self.path)
-        {
-            return useless("throw away", error);
-        }
-        let fresh = self.path.symlink_metadata().is_err();
-        if fresh {
-            if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(&mirrors.root) {
-                return useless("make", error);
-            }
-            if !self.make(git).await? {
-                return Ok(Brought::Useless(format!("cannot make {}", self.path.display())));
-            }
-        } else if let Err(error) = tidy(&self.path) {
-            return Ok(Brought::Damaged(error.to_string()));
-        }
         let wanted = git.wanted;
+        let fetching = Fetching {
+            runner: git.runner,
+            url: &git.remote.url,
+            commit: wanted.commit,
+            shallow: wanted.shallow,
+            cwd: git.parent(),
+            timeout: wanted.timeout,
+        };
+        let fresh = match self.ready(mirrors, &fetching).await? {
+            Ok(fresh) => fresh,
+            Err(trouble) => return Ok(trouble),
+        };
         // Tags come and go while a commit stays, and whole histories are there to be described by them.
         if wanted.shallow && self.has(wanted.commit) {
             return Ok(Brought::Here);
         }
-        if self.fetch(git).await? && self.has(wanted.commit) {
+        if self.fetch(&fetching).await? && self.has(wanted.commit) {
             return Ok(Brought::Here);
         }
         let refs = list_refs(git.plain, wanted.remote, git.parent(), wanted.timeout)
@@ -77,25 +84,56 @@ impl Held {
             return Ok(Brought::Damaged("it cannot take in what the remote has".to_owned()));
         }
         match mirrors.discard(&self.path) {
-            Err(error) => useless("throw away", error),
+            Err(error) => Ok(self.useless("throw away", &error)),
             Ok(()) => Ok(Brought::Useless(
                 "not even a new mirror can take in what the remote has".to_owned(),
             )),
         }
     }
 
-    async fn make(&self, git: &Git<'_>) -> Result<bool, Failure> {
-        let mut args = git.init_args(&["--bare", "--template="]);
+    /// Makes the mirror if it is missing, else free of what a killed git has left. Answers whether it is new; or what
+    /// the trouble with it is.
+    pub(in crate::git) async fn ready(
+        &self,
+        mirrors: &Mirrors,
+        fetching: &Fetching<'_>,
+    ) -> Result<Result<bool, Brought>, Failure> {
+        if is_overgrown(&self.path)
+            && let Err(error) = mirrors.discard(&self.path)
+        {
+            return Ok(Err(self.useless("throw away", &error)));
+        }
+        let fresh = self.path.symlink_metadata().is_err();
+        if fresh {
+            if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(&mirrors.root) {
+                return Ok(Err(self.useless("make", &error)));
+            }
+            if !self.make(fetching).await? {
+                return Ok(Err(Brought::Useless(format!("cannot make {}", self.path.display()))));
+            }
+        } else if let Err(error) = tidy(&self.path) {
+            return Ok(Err(Brought::Damaged(error.to_string())));
+        }
+        Ok(Ok(fresh))
+    }
+
+    fn useless(&self, what: &str, error: &io::Error) -> Brought {
+        Brought::Useless(format!("cannot {what} {}: {error}", self.path.display()))
+    }
+
+    async fn make(&self, fetching: &Fetching<'_>) -> Result<bool, Failure> {
+        let mut args = init_args(fetching.commit, &["--bare", "--template="]);
         args.push(self.path.clone().into());
-        let made = git.run(git.parent(), &args).await? == 0;
+        let made = run(fetching.runner, fetching.cwd, &args, fetching.timeout).await? == 0;
         // Whether anyone can be told is no reason to do without.
         let _ = fs::write(self.path.join("description"), DESCRIPTION);
         Ok(made)
     }
 
-    async fn fetch(&self, git: &Git<'_>) -> Result<bool, Failure> {
-        let commit = git.wanted.commit;
-        let mut args: Vec<OsString> = Vec::new();
+    /// Fetches the commit, and tags with whole histories; false if git says no.
+    pub(in crate::git) async fn fetch(&self, fetching: &Fetching<'_>) -> Result<bool, Failure> {
+        let commit = fetching.commit;
+        let mut args: Vec<OsString> = git_dir(&self.path).into();
         let mut add = |more: &[&str]| args.extend(more.iter().map(OsString::from));
         // One pack for each fetch, whatever its size: packs are copied faster than loose objects, and counted.
         add(&[
@@ -113,21 +151,20 @@ impl Held {
             "--no-recurse-submodules",
             "--no-write-fetch-head",
         ]);
-        add(if git.wanted.shallow {
+        add(if fetching.shallow {
             &["--depth=1", "--no-prune"]
         } else {
             &["--prune"]
         });
-        add(&["--", &git.remote.url, &format!("+{commit}:{REFS}/{commit}")]);
-        if !git.wanted.shallow {
+        add(&["--", fetching.url, &format!("+{commit}:{REFS}/{commit}")]);
+        if !fetching.shallow {
             add(&["+refs/tags/*:refs/tags/*"]);
         }
-        let argv: Vec<OsString> = git_dir(&self.path).into_iter().chain(args).collect();
-        Ok(git.run(git.parent(), &argv).await? == 0)
+        Ok(run(fetching.runner, fetching.cwd, &args, fetching.timeout).await? == 0)
     }
 
     /// Whether the commit was fetched, and is kept: marks it as used.
-    fn has(&self, commit: &CommitId) -> bool {
+    pub(in crate::git) fn has(&self, commit: &CommitId) -> bool {
         let path = self.path.join(REFS).join(commit.as_str());
         let here = fs::read(&path).is_ok_and(|text| text.trim_ascii() == commit.as_str().as_bytes());
         if here && let Ok(file) = File::open(&path) {

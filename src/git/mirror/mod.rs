@@ -16,7 +16,7 @@ mod tend;
 mod turn;
 
 pub(super) use copy::Gift;
-pub(super) use fetch::{Brought, git_dir};
+pub(super) use fetch::{Brought, Fetching, git_dir};
 pub(super) use turn::Held;
 
 use name::{is_mirror_name, mirror_name};
