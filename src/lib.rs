@@ -11,6 +11,7 @@
 //! - [`git`]: what a remote has, and how a commit becomes a directory
 //! - [`containerfile`]: what a Containerfile builds FROM
 //! - [`engine`]: podman and docker
+//! - [`registry`]: what references point at, and bringing images there
 //! - [`pipeline`]: the steps of a job
 //! - [`api`]: what the command line and the daemon say to each other
 //! - [`daemon`]: the loop that brings all of it together
@@ -28,6 +29,7 @@ pub mod model;
 pub mod pipeline;
 pub mod process;
 pub mod reconcile;
+pub mod registry;
 pub mod store;
 #[cfg(test)]
 mod support;

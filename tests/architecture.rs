@@ -15,10 +15,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workdir", &["model"]),
     ("git", &["process", "model"]),
     ("engine", &["process", "config", "model"]),
+    ("registry", &["process", "config", "model"]),
     (
         "pipeline",
         &[
             "engine",
+            "registry",
             "git",
             "containerfile",
             "workdir",
@@ -34,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "api",
             "pipeline",
             "engine",
+            "registry",
             "git",
             "store",
             "workdir",
@@ -50,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pipeline",
             "api",
             "engine",
+            "registry",
             "git",
             "store",
             "workdir",
