@@ -5,13 +5,16 @@
 mod support;
 
 use pipelined::config::{EngineKind, Pull, Tmpfs};
-use pipelined::engine::{BuildRequest, Cleaned, Engine, EngineError, RunRequest, Scope, container_name};
+use pipelined::engine::{
+    BuildRequest, Cleaned, Engine, EngineError, PullAccess, RunRequest, Scope, container_name,
+};
 use pipelined::model::{Failure, FailureKind, JobId};
 use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use support::docker::Docker;
 use support::podman::{BUSYBOX, Podman};
 use support::scratch::Scratch;
 
@@ -87,19 +90,24 @@ impl Bench {
         let scratch = self.scratch.join("tmp");
         let request = BuildRequest {
             file: &file,
+            original: None,
             context: &self.dir,
             target: how.target,
             pull: Pull::Missing,
             cache: true,
             build_args: how.args,
+            secrets: &[],
             labels: &labels,
+            annotations: &BTreeMap::new(),
+            timestamp: None,
+            authfile: None,
             tags: &["localhost/t:1".to_owned(), "localhost/t:2".to_owned()],
             scratch: &scratch,
             timeout: LONG,
         };
         let result = self.engine.build(&self.runner, &request).await;
         assert!(!scratch.exists(), "temporary files are left");
-        result
+        result.map(|id| id.to_string())
     }
 
     async fn run(&self, command: &[&str], how: Run<'_>) -> Result<(), Failure> {
@@ -268,8 +276,9 @@ async fn pulls_as_the_policy_says() {
         let bases = [base.to_owned()];
         bench
             .engine
-            .pull_bases(&bench.runner, &bases, policy, LONG)
+            .pull_bases(&bench.runner, &bases, policy, &PullAccess::new(bench.scratch.join("pull")), LONG)
             .await
+            .map(|pulled| assert!(pulled[0].name == base && !pulled[0].info.diff_ids.is_empty()))
             .map_err(|f| f.kind)
     };
     bench.podman.run(&["tag", BUSYBOX, "127.0.0.1:1/busybox:1"]);
@@ -518,12 +527,13 @@ async fn docker_builds_and_runs_too() {
     assert_eq!(run("echo x > /drop/y").await, Ok(()));
     assert_eq!(run("exit 9").await, Err(FailureKind::Failed));
     let bases = ["localhost/t:1".to_owned(), "localhost/no:1".to_owned()];
+    let access = PullAccess::new(bench.scratch.join("pull"));
     let pull = |n: usize| {
         bench
             .engine
-            .pull_bases(&bench.runner, &bases[n..=n], Pull::Missing, LONG)
+            .pull_bases(&bench.runner, &bases[n..=n], Pull::Missing, &access, LONG)
     };
-    assert_eq!(pull(0).await, Ok(()));
+    assert_eq!(pull(0).await.unwrap()[0].info.id.as_str(), id);
     assert_eq!(pull(1).await.map_err(|f| f.kind), Err(FailureKind::Errored));
     let (result, ()) = tokio::join!(run("echo up; while :; do :; done"), async {
         bench.until_logged("\nup\n").await;
@@ -531,62 +541,4 @@ async fn docker_builds_and_runs_too() {
     });
     assert_eq!(result, Err(FailureKind::Cancelled));
     assert_eq!(bench.cleanup().await.containers, 1);
-}
-
-/// A docker daemon of its own.
-struct Docker {
-    daemon: std::process::Child,
-    host: String,
-    dir: PathBuf,
-}
-
-impl Docker {
-    fn start(scratch: &Scratch) -> Option<Self> {
-        let dir = scratch.mkdir("docker");
-        let at = |name: &str| dir.join(name).display().to_string();
-        let host = format!("unix://{}", at("d.sock"));
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let daemon = std::process::Command::new("dockerd")
-            .args([
-                "--data-root",
-                &at("data"),
-                "--exec-root",
-                &at("exec"),
-                "-p",
-                &at("pid"),
-                "-H",
-                &host,
-            ])
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .ok()?;
-        let mut docker = Self { daemon, host, dir };
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(15) {
-            if docker.daemon.try_wait().unwrap().is_some() {
-                return None;
-            }
-            if std::os::unix::net::UnixStream::connect(docker.dir.join("d.sock")).is_ok() {
-                return Some(docker);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        None
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.daemon.id().try_into().unwrap());
-        // It ends its containerd, too, if it is asked to.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.daemon.wait();
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        for mount in ours.filter(|m| Path::new(m).starts_with(&self.dir)) {
-            let _ = std::process::Command::new("umount").args(["-l", mount]).output();
-        }
-    }
 }

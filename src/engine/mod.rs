@@ -4,20 +4,31 @@
 //! (the image id is the proof), never put a value into an argument that may be secret, and never remove what does not
 //! carry our mark. Nothing here assumes that a build runs on this host where the engine says that it does not.
 
+mod access;
+mod archive;
 mod build;
+mod builder;
 mod cleanup;
 mod command;
 mod disk;
+mod docker_config;
+mod features;
 mod find;
+mod ignore;
+mod inspect;
 mod probe;
 mod pull;
 mod run;
 mod scratch;
 mod working;
 
+pub use access::{PullAccess, RegistryAccess};
 pub use build::BuildRequest;
 pub use cleanup::{Cleaned, Scope};
 pub use command::{Engine, deciding};
+pub use features::Features;
 pub use find::{find_containerfile, find_context};
+pub use inspect::ImageInfo;
 pub use probe::{EngineError, EngineInfo};
+pub use pull::PulledBase;
 pub use run::{RunRequest, container_name};

@@ -1,9 +1,11 @@
 //! Bringing bases into the engine's storage, in a step of its own: a registry that does not answer is our side's
 //! trouble, and what fails after this is the build's.
 
+use super::access::PullAccess;
 use super::command::Engine;
-use crate::config::{EngineKind, Pull};
-use crate::model::{Failure, FailureKind, Step};
+use super::inspect::ImageInfo;
+use crate::config::Pull;
+use crate::model::{BaseUsed, Digest, Failure, FailureKind, ImageRef, Step};
 use crate::process::Runner;
 use std::path::Path;
 use std::time::Duration;
@@ -11,77 +13,210 @@ use std::time::Duration;
 /// Names under this host are made here; no registry has them.
 const LOCAL: &str = "localhost/";
 
+/// A base as it is in the storage when the build begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledBase {
+    /// As the Containerfile has it.
+    pub name: String,
+    /// What was found under that name.
+    pub info: ImageInfo,
+}
+
+impl PulledBase {
+    /// As it is recorded: digests are those of its own repository.
+    pub fn used(&self) -> BaseUsed {
+        let reference = ImageRef::parse(&self.name).ok();
+        let name = reference.as_ref().map(ImageRef::name);
+        let mut digests: Vec<Digest> = Vec::new();
+        for known in &self.info.repo_digests {
+            let of_it = name.as_ref().is_none_or(|name| known.name() == *name);
+            if let Some(digest) = known.digest().filter(|d| of_it && !digests.contains(d)) {
+                digests.push(digest.clone());
+            }
+        }
+        BaseUsed {
+            name: self.name.clone(),
+            // What was made here has digests by accident only: no registry knows them.
+            digests: match &reference {
+                Some(reference) if reference.is_local() => Vec::new(),
+                _ => digests,
+            },
+            reference,
+            id: Some(self.info.id.clone()),
+            diff_ids: self.info.diff_ids.clone(),
+        }
+    }
+}
+
 impl Engine {
-    /// Pulls what the policy asks for.
+    /// Pulls what the policy asks for, and says what is there now.
     pub async fn pull_bases(
         &self,
         runner: &Runner,
         bases: &[String],
         policy: Pull,
+        access: &PullAccess,
         timeout: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<PulledBase>, Failure> {
+        let mut pulled = Vec::new();
         for base in bases {
-            self.pull_base(runner, base, policy, timeout).await?;
+            pulled.push(PulledBase {
+                name: base.clone(),
+                info: self.pull_base(runner, base, policy, access, timeout).await?,
+            });
         }
-        Ok(())
+        Ok(pulled)
     }
 
-    async fn pull_base(&self, runner: &Runner, base: &str, policy: Pull, timeout: Duration) -> Result<(), Failure> {
-        if policy == Pull::Never {
-            return Ok(());
-        }
-        if base.starts_with(LOCAL) {
-            return match self.has_image(runner, base).await? {
-                true => Ok(()),
-                false => Err(Failure::errored(format!(
-                    "pull: {base} is not in the storage of {}, and no registry has {LOCAL} names: build it first",
+    async fn pull_base(
+        &self,
+        runner: &Runner,
+        base: &str,
+        policy: Pull,
+        access: &PullAccess,
+        timeout: Duration,
+    ) -> Result<ImageInfo, Failure> {
+        let here = self.inspect_image(runner, Step::Pull, base).await?;
+        if policy == Pull::Never || base.starts_with(LOCAL) {
+            return here.ok_or_else(|| {
+                let why = match policy {
+                    Pull::Never => "pull = \"never\" is set".to_owned(),
+                    _ => format!("no registry has {LOCAL} names"),
+                };
+                Failure::errored(format!(
+                    "pull: {base} is not in the storage of {}, and {why}: build it first",
                     self.program()
-                ))),
-            };
+                ))
+            });
         }
-        if policy == Pull::Missing && self.has_image(runner, base).await? {
-            return Ok(());
+        if policy == Pull::Missing
+            && let Some(here) = here
+        {
+            return Ok(here);
         }
-        let argv = self.argv(["pull", "--", base]);
-        let trouble = match runner.logged(Step::Pull, &argv, Path::new("/"), timeout).await {
+        match self.pull_one(runner, Step::Pull, base, access, timeout).await {
+            Ok(()) => {}
+            Err(failure) if failure.kind == FailureKind::Cancelled => return Err(failure),
+            Err(failure) => match here {
+                Some(here) if policy == Pull::Newer => {
+                    runner.note(
+                        Step::Pull,
+                        &format!("{base}: its registry cannot be asked, so the image that is here is used"),
+                    );
+                    return Ok(here);
+                }
+                _ => return Err(failure),
+            },
+        }
+        let mut info = self
+            .inspect_image(runner, Step::Pull, base)
+            .await?
+            .ok_or_else(|| Failure::errored(format!("pull: {base} was pulled, and is gone again")))?;
+        newest_first(here.as_ref(), &mut info);
+        Ok(info)
+    }
+
+    /// Brings an image into the storage, whatever is there. By digest only the registry decides what it is.
+    pub async fn pull_ref(
+        &self,
+        runner: &Runner,
+        step: Step,
+        reference: &ImageRef,
+        access: &PullAccess,
+        timeout: Duration,
+    ) -> Result<ImageInfo, Failure> {
+        let name = reference.to_string();
+        self.pull_one(runner, step, &name, access, timeout).await?;
+        self.inspect_image(runner, step, &name)
+            .await?
+            .ok_or_else(|| Failure::errored(format!("{step}: {name} was pulled, and is gone again")))
+    }
+
+    async fn pull_one(
+        &self,
+        runner: &Runner,
+        step: Step,
+        name: &str,
+        access: &PullAccess,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
+        let reference = ImageRef::parse(name).ok();
+        let registry = reference.as_ref().map(ImageRef::registry);
+        let prepared = self.prepare_pull(runner, step, registry, access).await?;
+        let mut argv = self.argv(["pull"]);
+        argv.extend(prepared.options.iter().cloned());
+        argv.extend(["--".into(), name.into()]);
+        let client = runner.with_env(prepared.env.iter().cloned());
+        let trouble = match client.logged(step, &argv, Path::new("/"), timeout).await {
             Ok(0) => return Ok(()),
             Ok(code) => format!("`{} pull` exited with {code}", self.program()),
             Err(failure) if failure.kind == FailureKind::Cancelled => return Err(failure),
             Err(failure) => failure.message,
         };
-        if policy == Pull::Newer && self.has_image(runner, base).await? {
-            runner.note(
-                Step::Pull,
-                &format!("{base}: its registry cannot be asked, so the image that is here is used"),
-            );
-            return Ok(());
-        }
         Err(Failure::errored(format!(
-            "pull: cannot pull {base} ({trouble}): see build.log"
+            "{step}: cannot pull {name} ({trouble}): see build.log"
         )))
     }
+}
 
-    /// Whether the storage has an image of that name.
-    async fn has_image(&self, runner: &Runner, name: &str) -> Result<bool, Failure> {
-        let answer = match self.kind {
-            EngineKind::Podman => self.ask(runner, Step::Pull, &["image", "exists", "--", name]).await?,
-            EngineKind::Docker => {
-                self.ask(
-                    runner,
-                    Step::Pull,
-                    &["image", "inspect", "--format", "{{.Id}}", "--", name],
-                )
-                .await?
-            }
-        };
-        match answer.code {
-            Some(0) => Ok(true),
-            // 1 is "no"; podman has 125 for "I do not work".
-            Some(1) => Ok(false),
-            _ => Err(Failure::errored(format!(
-                "pull: cannot look for {name} in the storage: {}",
-                answer.last_words()
-            ))),
+/// When the tag moved to another index that has the same image for this platform, podman only adds the new digest to
+/// those that it knows. What the pull has brought is what the tag has now.
+fn newest_first(before: Option<&ImageInfo>, after: &mut ImageInfo) {
+    if let Some(before) = before.filter(|before| before.id == after.id) {
+        // Stable: the rest stays as it was.
+        after
+            .repo_digests
+            .sort_by_key(|reference| before.repo_digests.contains(reference));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(digit: char) -> Digest {
+        Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
+    }
+
+    fn info(id: char, digests: &[(&str, char)]) -> ImageInfo {
+        ImageInfo {
+            id: digest(id),
+            repo_digests: digests
+                .iter()
+                .map(|(name, d)| ImageRef::parse(name).unwrap().with_digest(digest(*d)))
+                .collect(),
+            diff_ids: Vec::new(),
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
         }
+    }
+
+    #[test]
+    fn what_a_pull_has_brought_comes_first() {
+        let before = info('1', &[("r.io/a", 'a'), ("r.io/a", 'c')]);
+        let mut after = info('1', &[("r.io/a", 'a'), ("r.io/a", 'b'), ("r.io/a", 'c')]);
+        newest_first(Some(&before), &mut after);
+        assert_eq!(after, info('1', &[("r.io/a", 'b'), ("r.io/a", 'a'), ("r.io/a", 'c')]));
+        let mut other = info('2', &[("r.io/a", 'a'), ("r.io/a", 'b')]);
+        let same = other.clone();
+        newest_first(Some(&before), &mut other);
+        newest_first(None, &mut other);
+        assert_eq!(other, same);
+    }
+
+    #[test]
+    fn digests_are_those_of_the_repository() {
+        let used = |name: &str, digests: &[(&str, char)]| {
+            let base = PulledBase {
+                name: name.to_owned(),
+                info: info('1', digests),
+            };
+            base.used().digests
+        };
+        let known = [("r.io/a", 'a'), ("r.io/b", 'b'), ("r.io/a", 'a'), ("r.io/a", 'c')];
+        assert_eq!(used("r.io/a:1", &known), [digest('a'), digest('c')]);
+        assert_eq!(used("r.io/b", &known), [digest('b')]);
+        assert_eq!(used("debian", &[("debian", 'd')]), [digest('d')]);
+        assert_eq!(used("localhost/a", &[("localhost/a", 'a')]), []);
     }
 }

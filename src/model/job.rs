@@ -49,8 +49,14 @@ pub enum Step {
     Pull,
     /// Building the image.
     Build,
+    /// Bringing the built image to its staging reference.
+    Stage,
+    /// Running the test in the built image.
+    Test,
     /// Running the built image.
     Run,
+    /// Moving the release references to the image.
+    Release,
     /// Copying the result to its destination.
     Rsync,
     /// `success_callback`.
@@ -68,7 +74,10 @@ impl Step {
             Self::Prepare => "prepare_callback",
             Self::Pull => "pull",
             Self::Build => "build",
+            Self::Stage => "stage",
+            Self::Test => "test",
             Self::Run => "run",
+            Self::Release => "release",
             Self::Rsync => "rsync",
             Self::SuccessCallback => "success_callback",
             Self::ErrorCallback => "error_callback",
@@ -79,7 +88,14 @@ impl Step {
     /// own end (out of memory, say) is no fault of the build, and a RUN that is killed has an exit code.
     pub fn on_signal(self) -> FailureKind {
         match self {
-            Self::Setup | Self::Checkout | Self::Pull | Self::Build | Self::Run => FailureKind::Errored,
+            Self::Setup
+            | Self::Checkout
+            | Self::Pull
+            | Self::Build
+            | Self::Stage
+            | Self::Test
+            | Self::Run
+            | Self::Release => FailureKind::Errored,
             Self::Prepare | Self::Rsync | Self::SuccessCallback | Self::ErrorCallback => FailureKind::Failed,
         }
     }
@@ -87,7 +103,7 @@ impl Step {
     /// The kind of failure that a timeout of this step is: waiting for others in vain is our side's trouble.
     pub fn on_timeout(self) -> FailureKind {
         match self {
-            Self::Setup | Self::Checkout | Self::Pull => FailureKind::Errored,
+            Self::Setup | Self::Checkout | Self::Pull | Self::Stage | Self::Release => FailureKind::Errored,
             _ => FailureKind::TimedOut,
         }
     }

@@ -187,7 +187,7 @@ impl<'a> Attempt<'a> {
     async fn build(&mut self, image: &Image, env: &JobEnv) -> Result<(), (Step, Failure)> {
         let (project, engine) = (&self.work.project, &self.work.engine);
         self.begin(Step::Pull)?;
-        let source = image::pull(&self.runner, engine, image, env, &self.checkout_dir(), project.timeout).await;
+        let source = image::pull(&self.runner, engine, image, env, &self.directory, project.timeout).await;
         let source = self.end(Step::Pull, source)?;
         self.begin(Step::Build)?;
         let build = image::Build {
@@ -313,7 +313,7 @@ impl<'a> Attempt<'a> {
             self.write_report();
             return;
         };
-        if matches!(step, Step::Pull | Step::Build | Step::Run) && failure.kind != FailureKind::Failed {
+        if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
             self.remove_containers().await;
         }
         let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();

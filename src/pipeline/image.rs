@@ -4,7 +4,7 @@ use super::env::JobEnv;
 use super::report::ImageReport;
 use crate::config::{Image, Project, Run};
 use crate::containerfile::{Base, bases, declared_args};
-use crate::engine::{BuildRequest, Engine, RunRequest, container_name, find_containerfile, find_context};
+use crate::engine::{BuildRequest, Engine, PullAccess, RunRequest, container_name, find_containerfile, find_context};
 use crate::model::{Failure, Job, Step, Template, mask_url};
 use crate::process::Runner;
 use jiff::Timestamp;
@@ -61,9 +61,10 @@ pub(super) async fn pull(
     engine: &Engine,
     image: &Image,
     env: &JobEnv,
-    checkout: &Path,
+    directory: &Path,
     timeout: Duration,
 ) -> Result<Source, Failure> {
+    let checkout = &directory.join("build");
     let file = find_containerfile(checkout, image)?;
     let shown = file.strip_prefix(checkout).unwrap_or(&file).display().to_string();
     let length = std::fs::metadata(&file).map_or(0, |m| m.len());
@@ -92,7 +93,10 @@ pub(super) async fn pull(
     }
     named.sort();
     named.dedup();
-    engine.pull_bases(runner, &named, image.pull, timeout).await?;
+    let access = PullAccess::new(scratch(directory));
+    engine
+        .pull_bases(runner, &named, image.pull, &access, timeout)
+        .await?;
     Ok(Source {
         file,
         text,
@@ -134,12 +138,17 @@ impl Build<'_> {
                 runner,
                 &BuildRequest {
                     file: &self.source.file,
+                    original: None,
                     context: &find_context(&checkout, self.image)?,
                     target: self.image.target.as_deref(),
                     pull: self.image.pull,
                     cache: self.image.cache,
                     build_args: &self.arguments(runner)?,
+                    secrets: &[],
                     labels: &labels,
+                    annotations: &BTreeMap::new(),
+                    timestamp: None,
+                    authfile: None,
                     tags: &tags,
                     scratch: &scratch(self.directory),
                     timeout: self.project.timeout,
@@ -147,7 +156,7 @@ impl Build<'_> {
             )
             .await?;
         Ok(ImageReport {
-            id,
+            id: id.to_string(),
             tags,
             containerfile: self
                 .source

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 pub mod daemon;
+pub mod docker;
 pub mod jobs;
 pub mod podman;
 pub mod repo;

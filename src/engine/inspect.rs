@@ -1,0 +1,159 @@
+//! What the engine's storage knows of an image.
+//!
+//! An image is looked at after it was pulled or built, so that what is recorded is what was used. It must never take
+//! an engine that does not work for an image that is not there.
+
+use super::command::Engine;
+use crate::config::EngineKind;
+use crate::model::{Digest, Failure, ImageRef, Step};
+use crate::process::Runner;
+use serde::Deserialize;
+
+/// An image in the engine's storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Of its config. (docker with the containerd image store has the manifest's digest instead.)
+    pub id: Digest,
+    /// Where it came from, as `name@digest`. For podman the one that the image was first pulled by comes first.
+    ///
+    /// Seen with podman 4.3: when a tag is an index, there is an entry for the index and one for the manifest of this
+    /// platform, and `.Digest` is the index; it stays what it was at the first pull, whatever comes later. The list is
+    /// sorted, and made of all names of the image times all of its digests: `a@D` may be there for a digest that only
+    /// `b` ever had. docker has one entry for each repository, and it is the index.
+    pub repo_digests: Vec<ImageRef>,
+    /// The digests of its layers, unpacked, from the bottom up.
+    pub diff_ids: Vec<Digest>,
+    /// `linux`
+    pub os: String,
+    /// `amd64`
+    pub architecture: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    digest: Option<String>,
+    repo_digests: Option<Vec<String>>,
+    #[serde(rename = "RootFS")]
+    root_fs: Option<RootFs>,
+    os: String,
+    architecture: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    layers: Option<Vec<String>>,
+}
+
+impl Engine {
+    /// Looks for an image by a name or an id.
+    pub async fn inspect_image(&self, runner: &Runner, step: Step, name: &str) -> Result<Option<ImageInfo>, Failure> {
+        let args = ["image", "inspect", "--format", "{{json .}}", "--", name];
+        let answer = self.ask(runner, step, &args).await?;
+        if answer.success() {
+            return match read(&answer.stdout) {
+                Some(info) => Ok(Some(info)),
+                None => Err(Failure::errored(format!(
+                    "{step}: the answer of `{} image inspect` for {name} cannot be read",
+                    self.program()
+                ))),
+            };
+        }
+        let missing = match self.kind {
+            // It has one exit code for "no" and "I do not work"; this question has two.
+            EngineKind::Podman => {
+                let exists = self.ask(runner, step, &["image", "exists", "--", name]).await?;
+                exists.code == Some(1)
+            }
+            EngineKind::Docker => answer.stderr.to_lowercase().contains("no such image"),
+        };
+        match missing {
+            true => Ok(None),
+            false => Err(Failure::errored(format!(
+                "{step}: cannot look for {name} in the storage: {}",
+                answer.last_words()
+            ))),
+        }
+    }
+
+    /// Removes an image that nothing else needs. What cannot be removed stays for the engine's own pruning.
+    pub async fn remove_image(&self, runner: &Runner, id: &Digest) {
+        let removed = self
+            .ask(runner, Step::Build, &["image", "rm", "--", id.as_str()])
+            .await;
+        match removed {
+            Ok(answer) if answer.success() => {}
+            Ok(answer) => tracing::debug!(%id, said = answer.last_words(), "cannot remove an image"),
+            Err(error) => tracing::debug!(%id, %error, "cannot remove an image"),
+        }
+    }
+}
+
+/// An id with or without its algorithm.
+pub(super) fn digest(text: &str) -> Option<Digest> {
+    let text = text.trim();
+    Digest::new(text).or_else(|_| Digest::new(format!("sha256:{text}"))).ok()
+}
+
+fn read(answer: &[u8]) -> Option<ImageInfo> {
+    let inspected: Inspected = serde_json::from_slice(answer).ok()?;
+    let mut repo_digests: Vec<ImageRef> = inspected
+        .repo_digests
+        .iter()
+        .flatten()
+        // Some have `<none>` for a name.
+        .filter_map(|text| ImageRef::parse(text).ok())
+        .collect();
+    let first = inspected.digest.and_then(|text| Digest::new(text).ok());
+    // Stable: what is equal stays in the engine's order.
+    repo_digests.sort_by_key(|reference| first.is_none() || reference.digest() != first.as_ref());
+    Some(ImageInfo {
+        id: digest(&inspected.id)?,
+        repo_digests,
+        diff_ids: inspected
+            .root_fs
+            .and_then(|r| r.layers)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|layer| Digest::new(layer).ok())
+            .collect::<Option<_>>()?,
+        os: inspected.os,
+        architecture: inspected.architecture,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(digit: &str) -> String {
+        format!("sha256:{}", digit.repeat(64))
+    }
+
+    #[test]
+    fn reads_what_both_engines_say() {
+        let (a, b, c) = (hex("a"), hex("b"), hex("c"));
+        let id = &c["sha256:".len()..];
+        let podman = format!(
+            r#"{{"Id":"{id}","Digest":"{b}","RepoDigests":["r.io/x@{a}","r.io/x@{b}"],
+                "RootFS":{{"Type":"layers","Layers":["{a}"]}},"Os":"linux","Architecture":"amd64","More":1}}"#
+        );
+        let info = read(podman.as_bytes()).unwrap();
+        assert_eq!(info.id.as_str(), c);
+        let digests: Vec<_> = info.repo_digests.iter().map(|r| r.digest().unwrap().as_str()).collect();
+        assert_eq!(digests, [&b, &a]);
+        let docker = format!(
+            r#"{{"Id":"{c}","RepoDigests":["debian@{a}","<none>@{b}"],"RootFS":{{"Layers":null}},"Os":"linux",
+                "Architecture":"arm64"}}"#
+        );
+        let info = read(docker.as_bytes()).unwrap();
+        assert_eq!(info.repo_digests.len(), 1);
+        assert_eq!(info.repo_digests[0].name(), "docker.io/library/debian");
+        assert!(info.diff_ids.is_empty());
+        for bad in ["", "{}", "[]", r#"{"Id":"x","Os":"","Architecture":""}"#] {
+            assert_eq!(read(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
