@@ -6,7 +6,7 @@ mod support;
 
 use pipelined::config::{EngineKind, Pull, Tmpfs};
 use pipelined::engine::{
-    BuildRequest, Cleaned, Engine, EngineError, PullAccess, RunRequest, Scope, container_name,
+    BuildRequest, Cleaned, Engine, EngineError, PullAccess, RunRequest, Scope, TestRequest, container_name,
 };
 use pipelined::model::{Failure, FailureKind, JobId};
 use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
@@ -276,7 +276,13 @@ async fn pulls_as_the_policy_says() {
         let bases = [base.to_owned()];
         bench
             .engine
-            .pull_bases(&bench.runner, &bases, policy, &PullAccess::new(bench.scratch.join("pull")), LONG)
+            .pull_bases(
+                &bench.runner,
+                &bases,
+                policy,
+                &PullAccess::new(bench.scratch.join("pull")),
+                LONG,
+            )
             .await
             .map(|pulled| assert!(pulled[0].name == base && !pulled[0].info.diff_ids.is_empty()))
             .map_err(|f| f.kind)
@@ -366,6 +372,46 @@ async fn runs_and_tells_how_it_ended() {
         )
         .await
         .unwrap();
+    assert_eq!(bench.podman.containers(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn tests_what_was_built_and_tells_how_it_ended() {
+    let bench = Bench::new("test");
+    let text = format!("FROM {BUSYBOX}\nRUN echo inside > /inside\nENTRYPOINT [\"false\"]\n");
+    let id = bench.build(&text, Build::default()).await.unwrap();
+    let env = [("WORD".to_owned(), OsString::from("hunter2"))];
+    let test = async |script: &str, image: &str, timeout| {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let request = TestRequest {
+            image,
+            project: "p",
+            name: &container_name("p", "12345678", &bench.runner.marker),
+            command: &command,
+            network: "none",
+            env: &env,
+            timeout,
+        };
+        bench.engine.test(&bench.runner, &request).await
+    };
+    let script = "cat /inside && echo word-$WORD && touch /x && ! ls -d /build /drop && \
+                  test $(ls /sys/class/net) = lo && echo fine";
+    test(script, &id, LONG).await.unwrap();
+    let log = bench.log();
+    assert!(log.contains("word-hunter2\n") && log.contains("\nfine\n"), "{log}");
+    assert!(log.contains(" test: $ podman run") && !log.lines().any(|l| l.starts_with("===") && l.contains("hunter2")));
+    let failed = test("exit 9", &id, LONG).await.unwrap_err();
+    assert_eq!(failed.kind, FailureKind::Failed);
+    assert!(
+        failed.message.starts_with("test: the container exited with 9"),
+        "{failed}"
+    );
+    let errored = test("true", "localhost/nothing", LONG).await.unwrap_err();
+    assert_eq!(errored.kind, FailureKind::Errored, "{errored}");
+    assert_eq!(bench.podman.containers(), Vec::<String>::new());
+    let endless = test("trap '' TERM; while :; do sleep 0.1; done", &id, Duration::from_secs(2));
+    assert_eq!(endless.await.unwrap_err().kind, FailureKind::TimedOut);
+    assert_eq!(bench.cleanup().await.containers, 1);
     assert_eq!(bench.podman.containers(), Vec::<String>::new());
 }
 

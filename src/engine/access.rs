@@ -75,10 +75,12 @@ impl Engine {
             env: Vec::new(),
             scratch: access.scratch.clone(),
         };
-        let settings = registry.and_then(|r| access.registries.get(r)).cloned().unwrap_or_default();
-        let broken = |e: std::io::Error| {
-            Failure::errored(format!("{step}: cannot write to {}: {e}", access.scratch.display()))
-        };
+        let settings = registry
+            .and_then(|r| access.registries.get(r))
+            .cloned()
+            .unwrap_or_default();
+        let broken =
+            |e: std::io::Error| Failure::errored(format!("{step}: cannot write to {}: {e}", access.scratch.display()));
         match self.kind {
             EngineKind::Podman => {
                 prepared.options.extend(access.authfile.as_deref().map(authfile));

@@ -15,7 +15,14 @@ impl Engine {
     ///
     /// podman packs the layers with gzip (as 4.3 does without an option; `--uncompressed` would not), and the same
     /// image gives the same bytes each time, so the manifest in the archive is one that may go to a registry as it is.
-    pub async fn save(&self, runner: &Runner, step: Step, id: &Digest, to: &Path, timeout: Duration) -> Result<(), Failure> {
+    pub async fn save(
+        &self,
+        runner: &Runner,
+        step: Step,
+        id: &Digest,
+        to: &Path,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
         let mut args: Vec<OsString> = vec!["save".into()];
         if self.kind == EngineKind::Podman {
             args.extend(["--format".into(), "oci-archive".into()]);
@@ -42,13 +49,17 @@ impl Engine {
     }
 
     /// Brings the only image of an archive into the storage. Answers with its id.
-    pub async fn load(&self, runner: &Runner, step: Step, archive: &Path, timeout: Duration) -> Result<Digest, Failure> {
+    pub async fn load(
+        &self,
+        runner: &Runner,
+        step: Step,
+        archive: &Path,
+        timeout: Duration,
+    ) -> Result<Digest, Failure> {
         let mut input = OsString::from("--input=");
         input.push(archive);
         let argv = self.argv(["load".into(), input]);
-        let answer = runner
-            .capture(step, &argv, Path::new("/"), timeout, 1 << 20)
-            .await?;
+        let answer = runner.capture(step, &argv, Path::new("/"), timeout, 1 << 20).await?;
         let said = String::from_utf8_lossy(&answer.stdout);
         let failed = |why: &str| {
             Failure::errored(format!(
@@ -84,7 +95,10 @@ mod tests {
     fn finds_what_was_loaded() {
         let table = [
             ("Loaded image: localhost/a:1\n", Some("localhost/a:1")),
-            ("x\nLoaded image(s): localhost/a:1,localhost/b:1\n", Some("localhost/a:1")),
+            (
+                "x\nLoaded image(s): localhost/a:1,localhost/b:1\n",
+                Some("localhost/a:1"),
+            ),
             ("Loaded image ID: sha256:ab\n", Some("sha256:ab")),
             ("Loaded image: sha256:ab", Some("sha256:ab")),
             ("Loaded image: ", None),

@@ -93,7 +93,8 @@ impl Engine {
             EngineKind::Docker => {
                 let needed = !request.secrets.is_empty() || request.timestamp.is_some();
                 let builder = self.builder(runner, needed).await?;
-                self.for_docker(runner, request, builder, &mut options, &mut env).await?;
+                self.for_docker(runner, request, builder, &mut options, &mut env)
+                    .await?;
             }
         }
         env.extend(pass_on("--build-arg", request.build_args).1);
@@ -157,7 +158,9 @@ impl Engine {
         if let Some(timestamp) = request.timestamp {
             let features = self.info(runner).await?.features(self.kind);
             let cannot = match features.missing().filter(|_| !features.epoch) {
-                _ if classic => "source_date_epoch: docker's classic builder cannot set times: install buildx".to_owned(),
+                _ if classic => {
+                    "source_date_epoch: docker's classic builder cannot set times: install buildx".to_owned()
+                }
                 Some(missing) => missing,
                 None => "source_date_epoch: docker sets the times of the image, and files keep theirs: two builds may \
                          have different digests"
@@ -224,12 +227,7 @@ fn check_secrets(secrets: &[(String, PathBuf)]) -> Result<(), Failure> {
     }
 }
 
-fn arguments(
-    kind: EngineKind,
-    request: &BuildRequest<'_>,
-    iidfile: &Path,
-    options: Vec<OsString>,
-) -> Vec<OsString> {
+fn arguments(kind: EngineKind, request: &BuildRequest<'_>, iidfile: &Path, options: Vec<OsString>) -> Vec<OsString> {
     let joined = |option: &str, value: &Path| {
         let mut argument = OsString::from(option);
         argument.push(value);
@@ -251,7 +249,12 @@ fn arguments(
         args.push(format!("--pull={policy}").into());
         args.extend(request.authfile.map(authfile));
         args.extend(request.timestamp.map(|t| format!("--timestamp={t}").into()));
-        args.extend(request.annotations.iter().map(|(k, v)| format!("--annotation={k}={v}").into()));
+        args.extend(
+            request
+                .annotations
+                .iter()
+                .map(|(k, v)| format!("--annotation={k}={v}").into()),
+        );
     }
     args.extend(options);
     for (name, path) in request.secrets {

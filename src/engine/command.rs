@@ -39,7 +39,7 @@ pub fn deciding(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
 }
 
 /// Whether a variable in the engine's own environment would change what the engine does, or keep it from working.
-fn changes_engine(name: &str) -> bool {
+pub(super) fn changes_engine(name: &str) -> bool {
     const NAMES: [&str; 4] = ["PATH", "HOME", "TMPDIR", "REGISTRY_AUTH_FILE"];
     const PREFIXES: [&str; 8] = [
         "BUILDAH_",

@@ -98,7 +98,11 @@ pub(super) fn numbers(text: &str) -> Option<Version> {
         part[..end].parse::<u32>().ok()
     });
     let major = parts.next()??;
-    Some((major, parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0)))
+    Some((
+        major,
+        parts.next().flatten().unwrap_or(0),
+        parts.next().flatten().unwrap_or(0),
+    ))
 }
 
 #[cfg(test)]

@@ -29,6 +29,14 @@ pub struct ImageInfo {
     pub architecture: String,
 }
 
+/// podman takes `{{json .}}` for the word `json`, and answers with a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    List([Inspected; 1]),
+    One(Inspected),
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
@@ -80,9 +88,7 @@ impl Engine {
 
     /// Removes an image that nothing else needs. What cannot be removed stays for the engine's own pruning.
     pub async fn remove_image(&self, runner: &Runner, id: &Digest) {
-        let removed = self
-            .ask(runner, Step::Build, &["image", "rm", "--", id.as_str()])
-            .await;
+        let removed = self.ask(runner, Step::Build, &["image", "rm", "--", id.as_str()]).await;
         match removed {
             Ok(answer) if answer.success() => {}
             Ok(answer) => tracing::debug!(%id, said = answer.last_words(), "cannot remove an image"),
@@ -94,11 +100,13 @@ impl Engine {
 /// An id with or without its algorithm.
 pub(super) fn digest(text: &str) -> Option<Digest> {
     let text = text.trim();
-    Digest::new(text).or_else(|_| Digest::new(format!("sha256:{text}"))).ok()
+    Digest::new(text)
+        .or_else(|_| Digest::new(format!("sha256:{text}")))
+        .ok()
 }
 
 fn read(answer: &[u8]) -> Option<ImageInfo> {
-    let inspected: Inspected = serde_json::from_slice(answer).ok()?;
+    let (Answer::One(inspected) | Answer::List([inspected])) = serde_json::from_slice(answer).ok()?;
     let mut repo_digests: Vec<ImageRef> = inspected
         .repo_digests
         .iter()
@@ -137,8 +145,8 @@ mod tests {
         let (a, b, c) = (hex("a"), hex("b"), hex("c"));
         let id = &c["sha256:".len()..];
         let podman = format!(
-            r#"{{"Id":"{id}","Digest":"{b}","RepoDigests":["r.io/x@{a}","r.io/x@{b}"],
-                "RootFS":{{"Type":"layers","Layers":["{a}"]}},"Os":"linux","Architecture":"amd64","More":1}}"#
+            r#"[{{"Id":"{id}","Digest":"{b}","RepoDigests":["r.io/x@{a}","r.io/x@{b}"],
+                "RootFS":{{"Type":"layers","Layers":["{a}"]}},"Os":"linux","Architecture":"amd64","More":1}}]"#
         );
         let info = read(podman.as_bytes()).unwrap();
         assert_eq!(info.id.as_str(), c);

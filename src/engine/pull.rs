@@ -132,7 +132,7 @@ impl Engine {
             .ok_or_else(|| Failure::errored(format!("{step}: {name} was pulled, and is gone again")))
     }
 
-    async fn pull_one(
+    pub(super) async fn pull_one(
         &self,
         runner: &Runner,
         step: Step,

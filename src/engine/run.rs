@@ -53,6 +53,35 @@ pub struct RunRequest<'a> {
     pub timeout: Duration,
 }
 
+/// What to run as the test of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct TestRequest<'a> {
+    /// The image's id.
+    pub image: &'a str,
+    /// Whose.
+    pub project: &'a str,
+    /// Unique: see [`container_name`].
+    pub name: &'a str,
+    /// The test.
+    pub command: &'a [String],
+    /// As `--network` takes it.
+    pub network: &'a str,
+    /// Variables in the container. Values go by environment.
+    pub env: &'a [(String, OsString)],
+    /// Until it is ended.
+    pub timeout: Duration,
+}
+
+/// What is run in a container of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Container<'a> {
+    pub step: Step,
+    pub name: &'a str,
+    pub argv: &'a [OsString],
+    pub cwd: &'a Path,
+    pub timeout: Duration,
+}
+
 /// A name that says whose container it is, and that no other attempt has.
 pub fn container_name(project: &str, short: &str, marker: &Marker) -> String {
     format!("pipelined-{project}-{short}-{marker}")
@@ -60,7 +89,7 @@ pub fn container_name(project: &str, short: &str, marker: &Marker) -> String {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+pub(super) struct State {
     #[serde(default)]
     running: bool,
     #[serde(default, rename = "OOMKilled")]
@@ -86,13 +115,65 @@ impl Engine {
             );
         }
         let argv = self.argv(self.arguments(runner, request, socket)?);
+        let container = Container {
+            step: Step::Run,
+            name: request.name,
+            argv: &argv,
+            cwd: request.drop,
+            timeout: request.timeout,
+        };
         let client = runner.with_env(pass_on("--env", request.env).1);
-        let code = client.logged(Step::Run, &argv, request.drop, request.timeout).await?;
-        let state = self.state(runner, request.name).await;
-        let removed = self
-            .remove_containers(runner, Step::Run, &[request.name.to_owned()])
-            .await;
-        verdict(self.program(), code, state?)?;
+        self.to_its_end(runner, &client, &container, verdict).await
+    }
+
+    /// Runs the test of an image in a container of its own, to its end, and removes it. A test that is cut off leaves
+    /// it for `cleanup`. Nothing of the host is mounted, and the image's own entrypoint is not in the way.
+    pub async fn test(&self, runner: &Runner, request: &TestRequest<'_>) -> Result<(), Failure> {
+        let mut args: Vec<OsString> = ["run", "--pull=never"].map(OsString::from).to_vec();
+        args.push(format!("--name={}", request.name).into());
+        args.extend(our_labels(runner, request.project));
+        args.push(format!("--network={}", request.network).into());
+        args.extend(pass_on("--env", request.env).0);
+        let (program, rest) = request
+            .command
+            .split_first()
+            .ok_or_else(|| Failure::failed("test: the command is empty"))?;
+        args.push(format!("--entrypoint={program}").into());
+        args.extend(["--".into(), request.image.into()]);
+        args.extend(rest.iter().map(OsString::from));
+        let argv = self.argv(args);
+        let container = Container {
+            step: Step::Test,
+            name: request.name,
+            argv: &argv,
+            cwd: Path::new("/"),
+            timeout: request.timeout,
+        };
+        let client = runner.with_env(pass_on("--env", request.env).1);
+        self.to_its_end(runner, &client, &container, verdict).await
+    }
+
+    /// Runs the client, then asks how the container ended, then removes it.
+    pub(super) async fn to_its_end(
+        &self,
+        runner: &Runner,
+        client: &Runner,
+        container: &Container<'_>,
+        verdict: impl FnOnce(&Ended<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Container { step, name, .. } = *container;
+        let code = client
+            .logged(step, container.argv, container.cwd, container.timeout)
+            .await?;
+        let state = self.state(runner, step, name).await;
+        let removed = self.remove_containers(runner, step, &[name.to_owned()]).await;
+        let ended = Ended {
+            step,
+            program: self.program(),
+            code,
+            state: state?,
+        };
+        verdict(&ended)?;
         removed
     }
 
@@ -108,22 +189,13 @@ impl Engine {
             args.push(format!("--label={key}={value}").into());
         }
         // The last one wins, and these are ours.
-        for (key, value) in [
-            (PROJECT, request.project),
-            (INSTANCE, runner.marker.instance()),
-            (ATTEMPT, runner.marker.as_str()),
-        ] {
-            args.push(format!("--label={key}={value}").into());
-        }
-        args.push(volume(request.build, "/build")?);
-        args.push(volume(request.drop, "/drop")?);
+        args.extend(our_labels(runner, request.project));
+        args.push(volume(Step::Run, request.build, "/build")?);
+        args.push(volume(Step::Run, request.drop, "/drop")?);
         if let Some((socket, place)) = socket {
-            args.push(volume(&socket, place)?);
+            args.push(volume(Step::Run, &socket, place)?);
         }
-        // Mounted directories keep the labels that SELinux gave them: relabelling a checkout takes long and lasts.
-        if Path::new("/sys/fs/selinux/enforce").exists() {
-            args.push("--security-opt=label=disable".into());
-        }
+        args.extend(mounts_as_they_are());
         args.extend(request.read_only.then(|| "--read-only".into()));
         let size = match request.tmpfs {
             Tmpfs::Percent(percent) => format!("{percent}%"),
@@ -173,15 +245,15 @@ impl Engine {
     }
 
     /// How the container ended; none if there is no such container.
-    async fn state(&self, runner: &Runner, name: &str) -> Result<Option<State>, Failure> {
+    async fn state(&self, runner: &Runner, step: Step, name: &str) -> Result<Option<State>, Failure> {
         let args = ["inspect", "--type=container", "--format={{json .State}}", "--", name];
-        let answer = self.ask(runner, Step::Run, &args).await?;
+        let answer = self.ask(runner, step, &args).await?;
         if !answer.success() {
             return Ok(None);
         }
         serde_json::from_slice(&answer.stdout)
             .map(Some)
-            .map_err(|e| Failure::errored(format!("run: cannot read the state of the container: {e}")))
+            .map_err(|e| Failure::errored(format!("{step}: cannot read the state of the container: {e}")))
     }
 
     /// Removes containers, whatever they do, with their anonymous volumes. One that is gone is fine.
@@ -208,43 +280,89 @@ impl Engine {
     }
 }
 
+/// How a container ended, by its client and by itself.
+#[derive(Debug)]
+pub(super) struct Ended<'a> {
+    pub step: Step,
+    pub program: &'a str,
+    /// The client's.
+    pub code: i32,
+    pub state: Option<State>,
+}
+
+impl Ended<'_> {
+    /// The exit code of what ran in the container, if it ran.
+    pub fn exit_code(&self) -> Option<i64> {
+        let state = self.state.as_ref()?;
+        (state.started() && !state.running && !state.oom_killed).then_some(state.exit_code)
+    }
+}
+
+impl State {
+    fn started(&self) -> bool {
+        !self.started_at.is_empty() && !self.started_at.starts_with(NEVER.trim_end_matches('Z'))
+    }
+}
+
 /// What the container's own state says goes before what the client's exit code says.
-fn verdict(program: &str, code: i32, state: Option<State>) -> Result<(), Failure> {
-    let Some(state) = state else {
+pub(super) fn verdict(ended: &Ended<'_>) -> Result<(), Failure> {
+    let Ended {
+        step, program, code, ..
+    } = ended;
+    let Some(state) = &ended.state else {
         return Err(Failure::errored(format!(
-            "run: {program} run exited with {code} and made no container: see build.log"
+            "{step}: {program} run exited with {code} and made no container: see build.log"
         )));
     };
-    if state.started_at.is_empty() || state.started_at.starts_with(NEVER.trim_end_matches('Z')) {
+    if !state.started() {
         // 126 and 127: the engine works, and the image has no such command.
         return Err(match code {
-            126 | 127 => Failure::failed("run: the command cannot be started in this image: see build.log"),
+            126 | 127 => Failure::failed(format!(
+                "{step}: the command cannot be started in this image: see build.log"
+            )),
             _ => Failure::errored(format!(
-                "run: the container did not start ({program} exited with {code}): see build.log"
+                "{step}: the container did not start ({program} exited with {code}): see build.log"
             )),
         });
     }
     match (state.running, state.oom_killed, state.exit_code) {
         (true, ..) => Err(Failure::errored(format!(
-            "run: {program} run exited with {code} while the container was running"
+            "{step}: {program} run exited with {code} while the container was running"
         ))),
-        (_, true, _) => Err(Failure::failed(
-            "run: the container was ended because it was out of memory",
-        )),
-        (.., 0) if code == 0 => Ok(()),
+        (_, true, _) => Err(Failure::failed(format!(
+            "{step}: the container was ended because it was out of memory"
+        ))),
+        (.., 0) if *code == 0 => Ok(()),
         (.., 0) => Err(Failure::errored(format!(
-            "run: {program} run exited with {code}: see build.log"
+            "{step}: {program} run exited with {code}: see build.log"
         ))),
         (.., exit) => Err(Failure::failed(format!(
-            "run: the container exited with {exit}: see build.log"
+            "{step}: the container exited with {exit}: see build.log"
         ))),
     }
 }
 
-fn volume(from: &Path, to: &str) -> Result<OsString, Failure> {
+/// By these `cleanup` finds the container.
+pub(super) fn our_labels(runner: &Runner, project: &str) -> impl Iterator<Item = OsString> {
+    [
+        (PROJECT, project),
+        (INSTANCE, runner.marker.instance()),
+        (ATTEMPT, runner.marker.as_str()),
+    ]
+    .map(|(key, value)| OsString::from(format!("--label={key}={value}")))
+    .into_iter()
+}
+
+/// Mounted directories keep the labels that SELinux gave them: relabelling a checkout takes long and lasts.
+pub(super) fn mounts_as_they_are() -> Option<OsString> {
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+    selinux.then(|| "--security-opt=label=disable".into())
+}
+
+pub(super) fn volume(step: Step, from: &Path, to: &str) -> Result<OsString, Failure> {
     if from.as_os_str().as_bytes().contains(&b':') {
         return Err(Failure::errored(format!(
-            "run: {} cannot be mounted, because its path has a colon: choose another `workdir`",
+            "{step}: {} cannot be mounted, because its path has a colon: choose another `workdir`",
             from.display()
         )));
     }
@@ -270,7 +388,18 @@ mod tests {
                 started_at: started_at.to_owned(),
             })
         };
-        let kind = |code, state| verdict("podman", code, state).map_err(|f| f.kind);
+        let kind = |code, state| {
+            let ended = Ended {
+                step: Step::Test,
+                program: "podman",
+                code,
+                state,
+            };
+            verdict(&ended).map_err(|f| {
+                assert!(f.message.starts_with("test: "), "{f}");
+                f.kind
+            })
+        };
         assert_eq!(kind(0, state(true, false, 0)), Ok(()));
         assert_eq!(kind(0, state(true, false, 9)), Err(FailureKind::Failed));
         assert_eq!(kind(125, state(true, false, 125)), Err(FailureKind::Failed));

@@ -94,9 +94,7 @@ pub(super) async fn pull(
     named.sort();
     named.dedup();
     let access = PullAccess::new(scratch(directory));
-    engine
-        .pull_bases(runner, &named, image.pull, &access, timeout)
-        .await?;
+    engine.pull_bases(runner, &named, image.pull, &access, timeout).await?;
     Ok(Source {
         file,
         text,

@@ -7,6 +7,7 @@
 
 pub mod daemon;
 pub mod docker;
+pub mod executor;
 pub mod jobs;
 pub mod podman;
 pub mod repo;

@@ -219,7 +219,7 @@ http {{
 }
 
 /// A CA and a certificate for loopback, valid for a day.
-fn make_certificates(dir: &Path, hosts: u8) {
+pub fn make_certificates(dir: &Path, hosts: u8) {
     let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1";
     let ca = "-subj /CN=test-ca -keyout ca.key -out ca.crt";
     let mut names = "DNS:localhost".to_owned();

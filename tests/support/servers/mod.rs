@@ -1,6 +1,6 @@
 //! Real git servers on loopback, and one that behaves badly.
 
-mod child;
+pub mod child;
 pub mod git_daemon;
 pub mod hostile;
 pub mod http;
