@@ -19,7 +19,7 @@ case $level in
 demo) ;;
 test)
   packages+=(buildah skopeo uidmap fuse-overlayfs nginx-light fcgiwrap openssh-server openssh-client openssl
-    docker.io curl systemd man-db gcc libc6-dev)
+    docker.io docker-registry apache2-utils curl systemd man-db gcc libc6-dev)
   ;;
 *) die "usage: scripts/deps.sh [demo|test]" ;;
 esac
@@ -56,6 +56,7 @@ if [ -d /run/systemd/system ]; then
     fcgiwrap) units=(fcgiwrap.socket fcgiwrap.service) ;;
     openssh-server) units=(ssh.service) ;;
     docker.io) units=(docker.socket docker.service containerd.service) ;;
+    docker-registry) units=(docker-registry.service) ;;
     *) continue ;;
     esac
     say "switching off ${units[*]}, which came with $package and is not needed"

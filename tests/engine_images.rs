@@ -203,13 +203,20 @@ async fn tells_what_an_image_is_and_that_there_is_none() {
     assert_eq!(bench.inspect(info.id.as_str()).await.unwrap(), info);
     assert_eq!((info.os.as_str(), info.diff_ids.len()), ("linux", 2));
     assert_eq!(bench.inspect("localhost/nothing").await, None);
-    let broken = bench.runner.with_env([("CONTAINERS_CONF".into(), "/nowhere".into())]);
-    let failure = bench
-        .engine
-        .inspect_image(&broken, Step::Pull, BUSYBOX)
-        .await
-        .unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Errored, "{failure}");
+    // Settings that cannot be read, and a service that is not there.
+    let nonsense = bench.scratch.write("nonsense.conf", "[engine]\nruntime = 5\n");
+    let broken: [[(OsString, OsString); 1]; 2] = [
+        [("CONTAINERS_CONF".into(), nonsense.into())],
+        [("CONTAINER_HOST".into(), "unix:///nowhere".into())],
+    ];
+    for settings in broken {
+        let runner = bench.runner.with_env(settings);
+        let asked = bench
+            .engine
+            .inspect_image(&runner, Step::Pull, "localhost/nothing")
+            .await;
+        assert_eq!(asked.map_err(|f| f.kind), Err(FailureKind::Errored));
+    }
     bench.engine.remove_image(&bench.runner, &info.id).await;
     assert_eq!(bench.inspect(BUSYBOX).await, None);
     bench.engine.remove_image(&bench.runner, &info.id).await;

@@ -50,7 +50,7 @@ impl Engine {
 fn choose(client: Client, needed: bool) -> Builder {
     let built_in = client
         .version
-        .is_some_and(|version| (18, 9, 0) <= version && version < (23, 0, 0));
+        .is_some_and(|version| ((18, 9, 0)..(23, 0, 0)).contains(&version));
     match client.buildx || (needed && built_in) {
         true => Builder::BuildKit,
         false => Builder::Classic,

@@ -65,12 +65,11 @@ impl Features {
     pub fn missing(&self) -> Option<String> {
         let version = &self.version;
         match self.kind {
-            EngineKind::Podman if !self.builds => Some(format!(
-                "builds need podman {}, and this is {version}: install a newer one",
-                text(PODMAN)
-            )),
+            EngineKind::Podman if !self.builds => {
+                Some(format!("builds need podman {}, and this is {version}", text(PODMAN)))
+            }
             EngineKind::Docker if !self.secrets => Some(format!(
-                "build secrets need docker {}, and this is {version}: install a newer one",
+                "build secrets need docker {}, and this is {version}",
                 text(DOCKER_BUILDKIT)
             )),
             EngineKind::Docker if !self.epoch => Some(format!(

@@ -70,10 +70,11 @@ impl Engine {
             };
         }
         let missing = match self.kind {
-            // It has one exit code for "no" and "I do not work"; this question has two.
+            // 125 is "no" as well as "I do not work"; of the other question 1 is "no", and of both "my settings cannot
+            // be read".
             EngineKind::Podman => {
                 let exists = self.ask(runner, step, &["image", "exists", "--", name]).await?;
-                exists.code == Some(1)
+                answer.code == Some(125) && exists.code == Some(1)
             }
             EngineKind::Docker => answer.stderr.to_lowercase().contains("no such image"),
         };

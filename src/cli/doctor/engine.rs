@@ -5,6 +5,7 @@ use super::host::subordinate;
 use super::program::exits_with;
 use super::tools::{ask, version};
 use crate::config::EngineKind;
+use crate::engine::{Engine, Features};
 use crate::process::Runner;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -32,8 +33,21 @@ pub(super) async fn examine(kind: EngineKind, runner: &Runner) -> Vec<Finding> {
     if kind == EngineKind::Podman {
         findings.extend(about_podman(runner).await);
     }
+    // What does not work at all is told of by what follows.
+    if let Ok(info) = Engine::new(kind).probe(runner).await {
+        findings.extend(lacks(&info.features(kind)));
+    }
     findings.extend(try_out(program, runner).await);
     findings
+}
+
+/// What this version is too old for.
+fn lacks(features: &Features) -> Option<Finding> {
+    let missing = features.missing()?;
+    Some(match features.builds {
+        true => Finding::warn(ABOUT, missing, "projects that do not ask for it are fine"),
+        false => Finding::bad(ABOUT, missing, "install a newer one, or set `engine` to another"),
+    })
 }
 
 /// Which runtime, and whether its user may.

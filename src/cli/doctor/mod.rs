@@ -5,6 +5,7 @@
 mod engine;
 mod finding;
 mod host;
+mod kaniko;
 mod program;
 mod space;
 mod tools;
@@ -98,6 +99,9 @@ async fn examine(args: &Args) -> Vec<Finding> {
         findings.push(tools::rsync(&runner).await);
     }
     findings.extend(engine::examine(kind, &runner).await);
+    if let Some(kaniko) = config.as_ref().and_then(|c| c.kaniko.as_ref()) {
+        findings.push(kaniko::examine(kind, &kaniko.image, &runner).await);
+    }
     findings.extend(host::limits());
     findings.extend(host::systemd());
     findings
