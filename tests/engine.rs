@@ -308,6 +308,7 @@ async fn pulls_as_the_policy_says() {
         pull("localhost/nothing", Pull::Missing).await,
         Err(FailureKind::Errored)
     );
+    assert_eq!(pull("localhost/nothing", Pull::Never).await, Err(FailureKind::Failed));
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! kaniko's executor as a container: the real one when PIPELINED_TEST_KANIKO_IMAGE names an archive or an image of it,
-//! else a stand-in that is strict about flags, mounts and files.
+//! kaniko's executor as a container: the real one when PIPELINED_TEST_KANIKO_IMAGE names an archive of it, or an image
+//! that can be pulled; and always a stand-in that is strict about flags, mounts and files.
 
 #![cfg(test)]
 

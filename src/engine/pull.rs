@@ -78,15 +78,15 @@ impl Engine {
     ) -> Result<ImageInfo, Failure> {
         let here = self.inspect_image(runner, Step::Pull, base).await?;
         if policy == Pull::Never || base.starts_with(LOCAL) {
-            return here.ok_or_else(|| {
-                let why = match policy {
-                    Pull::Never => "pull = \"never\" is set".to_owned(),
-                    _ => format!("no registry has {LOCAL} names"),
-                };
-                Failure::errored(format!(
-                    "pull: {base} is not in the storage of {}, and {why}: build it first",
-                    self.program()
-                ))
+            let program = self.program();
+            return here.ok_or_else(|| match policy {
+                // Nothing will bring it: somebody has to change something.
+                Pull::Never => Failure::failed(format!(
+                    "pull: {base} is not in the storage of {program}, and pull = \"never\" is set: build it first"
+                )),
+                _ => Failure::errored(format!(
+                    "pull: {base} is not in the storage of {program}, and no registry has {LOCAL} names: build it first"
+                )),
             });
         }
         if policy == Pull::Missing
