@@ -78,8 +78,8 @@ impl Pattern {
 }
 
 /// The length of the shortest or longest start that matches, if any does.
-fn matched<'p>(
-    parts: &mut dyn Iterator<Item = &'p Part>,
+fn matched(
+    parts: &mut dyn Iterator<Item = &Part>,
     chars: &[char],
     longest: bool,
     budget: &Budget,

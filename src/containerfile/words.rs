@@ -22,23 +22,23 @@ pub(super) fn quoted_words(text: &str, escape: char) -> Vec<&str> {
     let mut quote = None;
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
-        match (quote, c) {
-            (None, _) if c.is_whitespace() => words.extend(start.take().map(|start| &text[start..at])),
-            _ => {
-                let start = *start.get_or_insert(at);
-                match (quote, c) {
-                    (None | Some('"'), c) if c == escape => {
-                        if chars.next().is_none() {
-                            // There is nothing behind it.
-                            words.extend((start < at).then(|| &text[start..at]));
-                            return words;
-                        }
-                    }
-                    (None, '"' | '\'') => quote = Some(c),
-                    (Some(open), _) if open == c => quote = None,
-                    _ => {}
-                }
+        if quote.is_none() && c.is_whitespace() {
+            words.extend(start.take().map(|start| &text[start..at]));
+            continue;
+        }
+        let begin = *start.get_or_insert(at);
+        if c == escape && quote != Some('\'') {
+            if chars.next().is_none() {
+                // There is nothing behind it.
+                words.extend((begin < at).then(|| &text[begin..at]));
+                return words;
             }
+            continue;
+        }
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
         }
     }
     words.extend(start.map(|start| &text[start..]));
