@@ -37,7 +37,7 @@ test: deps ## run every test
 
 # On any toolchain: without a sanitizer the fuzzer needs no nightly, and there is no unsafe code here to sanitize.
 FUZZ_SECONDS ?= 60
-fuzz: ## fuzz what parses bytes from the wire, FUZZ_SECONDS (60) for each target
+fuzz: ## fuzz what parses bytes from the wire or a checkout, FUZZ_SECONDS (60) for each target
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --quiet cargo-fuzz
 	cargo build --locked --quiet
 	@set -e; for target in $$(cargo fuzz list); do \
