@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing, and only those.
 #
 #   scripts/deps.sh demo    what `make demo` uses
-#   scripts/deps.sh test    what the tests use too: git servers, docker, systemd-analyze (default)
+#   scripts/deps.sh test    what the tests use too: git servers, docker, a registry, systemd-analyze (default)
 set -euo pipefail
 
 say() { printf 'deps: %s\n' "$*"; }

@@ -160,7 +160,9 @@ impl RegistryError {
     /// Whether the same may go well in a moment.
     pub(super) fn is_passing(&self, pause: Duration) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. } => true,
+            // Minutes were patience enough.
+            Self::TimedOut { after, .. } => *after <= Duration::from_secs(60),
             // What answers for a registry that is not up.
             Self::Server { status, .. } => !matches!(status, 501 | 505),
             // The next request waits by itself, if it may.

@@ -144,14 +144,13 @@ impl Session<'_> {
             content: content.again(),
             what: &format!("{}@{}", self.image.name(), blob.digest),
         };
-        let sent = self.ask(&ask).await;
-        match sent {
+        match self.ask(&ask).await {
             Ok(answer) if answer.status() == StatusCode::CREATED || answer.status() == StatusCode::NO_CONTENT => {}
             Ok(answer) => {
                 return Err(self.protocol(format!("{} for a blob that was sent", answer.status())));
             }
             // The registry forgot the upload, or took less of it than we sent: from the start again.
-            Err(RegistryError::Missing { said, .. }) => return Err(self.unfinished(said)),
+            Err(RegistryError::Missing { what, said }) if what == ask.what => return Err(self.unfinished(said)),
             Err(error) => return Err(error),
         }
         Ok(Came::Uploaded)

@@ -211,11 +211,12 @@ impl<'a> Session<'a> {
         let to = from
             .join(to)
             .map_err(|_| self.protocol("it sends us to what is no URL"))?;
-        let secure = to.scheme() == "https" || (to.scheme() == "http" && from.scheme() == "http");
-        if secure || self.settings.insecure {
-            return Ok(to);
+        match to.scheme() {
+            "https" => Ok(to),
+            "http" if from.scheme() == "http" || self.settings.insecure => Ok(to),
+            "http" => Err(self.protocol("it sends us from TLS to a place without")),
+            _ => Err(self.protocol("it sends us to what is no registry's")),
         }
-        Err(self.protocol("it sends us from TLS to a place without"))
     }
 
     /// Sends it where it is meant to go first, finding out whether an insecure registry speaks TLS.

@@ -67,7 +67,8 @@ pub(super) fn read(source: &Source, scratch: &Path) -> Result<Archive, Unfit> {
     let mut blobs = Vec::new();
     for (layer, diff_id) in layers.iter().zip(&rootfs.diff_ids) {
         let blob = match done.get(diff_id) {
-            Some(blob) => Blob::clone(blob),
+            // The same once more; it must be there all the same.
+            Some(blob) => source.region(layer).map(|_| Blob::clone(blob))?,
             None => read_layer(source, layer, diff_id, &scratch)?,
         };
         done.insert(diff_id, blob.clone());

@@ -1,0 +1,119 @@
+//! Each kind of archive comes to a registry as an image that skopeo takes.
+
+use crate::common::*;
+use crate::support::podman::{BUSYBOX, Podman};
+use crate::support::scratch::Scratch;
+use crate::support::servers::faults::Faults;
+use crate::support::servers::registry::Registry;
+use pipelined::registry::Parsed;
+use std::sync::Mutex;
+
+#[tokio::test]
+async fn every_form_of_one_image() {
+    let scratch = Scratch::new();
+    let registry = Registry::start(&scratch);
+    let (runner, registries) = (runner(&scratch), open(&[registry.host()]));
+    let image = Image::new("forms");
+    let mut digests = Vec::new();
+    for (name, bytes) in [
+        ("docker20", image.docker_20()),
+        ("docker25", image.docker_25()),
+        ("kaniko", image.kaniko()),
+    ] {
+        let archive = archive(&scratch, &scratch.write(name, bytes)).await;
+        let place = format!("{}/forms/{name}", registry.host());
+        let target = reference(&format!("{place}:1"));
+        assert_eq!(registries.head(&runner, &target).await.unwrap(), None);
+        let pushed = registries.push(&runner, &archive, &target, &quiet).await.unwrap();
+        assert_eq!(seen_plain(&format!("{place}:1")), None, "a push moves no tag");
+        let digest = pushed.digest.to_string();
+        assert_eq!(seen_plain(&format!("{place}@{digest}")).as_ref(), Some(&digest));
+        registries.tag(&runner, &pushed, &target, &quiet).await.unwrap();
+        assert_eq!(seen_plain(&format!("{place}:1")).as_ref(), Some(&digest));
+        // Two different layers, the config, the manifest, skopeo's version.
+        assert_eq!(brought_home(&scratch, &format!("{place}:1")), (pushed.bytes.clone(), 5));
+        let head = registries.head(&runner, &target).await.unwrap().unwrap();
+        assert_eq!(
+            (&head.digest, head.size),
+            (&pushed.digest, Some(pushed.bytes.len() as u64))
+        );
+        let manifest = registries.manifest(&runner, &target).await.unwrap();
+        assert_eq!(manifest, pushed);
+        let Parsed::Image { config, layers } = &manifest.parsed else {
+            panic!("{manifest:?}")
+        };
+        assert_eq!(layers.len(), 3);
+        let blob = registries.config_blob(&runner, &target, config).await.unwrap();
+        assert_eq!(blob, image.config);
+        digests.push(digest);
+    }
+    // Compressed the same way each time; kaniko has compressed it by itself.
+    assert_eq!(digests[0], digests[1]);
+    assert_ne!(digests[0], digests[2]);
+    assert_eq!(std::fs::read_dir(scratch.join("layers")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_podman_saves() {
+    let scratch = Scratch::new();
+    let podman = Podman::new(&scratch);
+    podman.load_busybox();
+    let registry = Registry::start(&scratch);
+    let (runner, registries) = (runner(&scratch), open(&[registry.host()]));
+    let id = podman.run(&["image", "inspect", "--format", "{{.Id}}", BUSYBOX]);
+    for form in ["oci-archive", "docker-archive"] {
+        let file = scratch.join(form);
+        podman.run(&[
+            "save",
+            "--quiet",
+            "--format",
+            form,
+            "--output",
+            &file.display().to_string(),
+            BUSYBOX,
+        ]);
+        let archive = archive(&scratch, &file).await;
+        let target = reference(&format!("{}/podman/{form}:1", registry.host()));
+        let pushed = release(&registries, &runner, &archive, &target).await.unwrap();
+        assert_eq!(seen_plain(&target.to_string()), Some(pushed.digest.to_string()));
+        podman.run(&["pull", "--quiet", "--tls-verify=false", &target.to_string()]);
+        let pulled = podman.run(&["image", "inspect", "--format", "{{.Id}}", &target.to_string()]);
+        podman.run(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            &target.to_string(),
+            "/bin/busybox",
+            "true",
+        ]);
+        if form == "oci-archive" {
+            assert_eq!(pulled, id, "the image's id stays");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_sent_again() {
+    let scratch = Scratch::new();
+    let registry = Registry::start(&scratch);
+    let proxy = Faults::start(registry.port(), |_| None);
+    let (runner, registries) = (runner(&scratch), open(&[proxy.host()]));
+    let image = Image::new("again");
+    let archive = archive(&scratch, &image.write(&scratch, "a")).await;
+    let target = reference(&format!("{}/again:1", proxy.host()));
+    let notes = Mutex::new(Vec::new());
+    let note = |line: &str| notes.lock().unwrap().push(line.to_owned());
+    let first = registries.push(&runner, &archive, &target, &note).await.unwrap();
+    assert_eq!(proxy.count("PUT", "/blobs/uploads/"), 3);
+    registries.tag(&runner, &first, &target, &note).await.unwrap();
+    proxy.forget();
+    let second = registries.push(&runner, &archive, &target, &note).await.unwrap();
+    registries.tag(&runner, &second, &target, &note).await.unwrap();
+    assert_eq!(first, second);
+    assert_eq!(proxy.count("POST", ""), 0);
+    assert_eq!(proxy.count("PUT", "/manifests/1"), 0, "the tag was there already");
+    let notes = notes.into_inner().unwrap();
+    let count = |word: &str| notes.iter().filter(|line| line.ends_with(word)).count();
+    assert_eq!((count("uploaded"), count("already there")), (3, 3), "{notes:?}");
+}
