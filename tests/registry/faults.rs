@@ -158,7 +158,7 @@ async fn what_is_no_registry() {
             .next()
             .unwrap()
             .to_owned();
-        let registries = open_with(&[host.clone()], short_deadlines());
+        let registries = open_with(std::slice::from_ref(&host), short_deadlines());
         let begin = Instant::now();
         let image = reference(&format!("{host}/a:1"));
         let error = registries.manifest(&runner, &image).await.unwrap_err();

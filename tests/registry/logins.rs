@@ -116,7 +116,7 @@ async fn a_login_with_each_request() {
     let archive = archive(&scratch, &Image::new("basic").write(&scratch, "a")).await;
     let host = registry.host();
     let target = reference(&format!("{host}/basic:1"));
-    let registries = open(&[host.clone()]);
+    let registries = open(std::slice::from_ref(&host));
     let error = registries.head(&runner, &target).await.unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
     let text = error.to_string();
@@ -166,7 +166,10 @@ esac"#,
     );
     let spy = Spy::start(&["correct horse"]);
     let target = reference(&format!("{host}/helped:1"));
-    assert_eq!(open(&[host.clone()]).head(&runner, &target).await.unwrap(), None);
+    assert_eq!(
+        open(std::slice::from_ref(&host)).head(&runner, &target).await.unwrap(),
+        None
+    );
     assert!(spy.seen().is_empty(), "{:?}", spy.seen());
     let registries = Registries::new(BTreeMap::new());
     assert_eq!(

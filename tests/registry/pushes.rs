@@ -117,3 +117,19 @@ async fn what_is_there_is_not_sent_again() {
     let count = |word: &str| notes.iter().filter(|line| line.ends_with(word)).count();
     assert_eq!((count("uploaded"), count("already there")), (3, 3), "{notes:?}");
 }
+
+/// The daemon runs jobs as tasks of their own: a call may go from thread to thread.
+#[test]
+fn calls_can_be_parts_of_tasks() {
+    fn is_send<T: Send>(_: T) {}
+    let scratch = Scratch::new();
+    let (runner, registries) = (runner(&scratch), open(&[]));
+    let image = reference("a");
+    is_send(registries.head(&runner, &image));
+    is_send(registries.copy(&runner, &image, &image, &quiet));
+    let archive = async {
+        let archive = archive(&scratch, scratch.path()).await;
+        release(&registries, &runner, &archive, &image).await
+    };
+    is_send(archive);
+}
