@@ -93,6 +93,7 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
                     mode: "running".to_owned(),
                     limit: 2,
                     config: "/c".to_owned(),
+                    registries: Vec::new(),
                     polls: Default::default(),
                 };
                 answer.send(Ok(status)).unwrap();

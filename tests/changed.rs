@@ -7,7 +7,7 @@ mod support;
 use bstr::{BString, ByteSlice};
 use pipelined::git::{Changed, Changes, Mirrors, Since, changed_paths, default_branch};
 use pipelined::model::{CommitId, Failure, FailureKind, JobId};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::workdir::Trash;
 use std::ffi::OsStr;
 use std::fs;
@@ -46,6 +46,7 @@ impl Bench {
             mirrors: Mirrors::new(scratch.join("mirrors"), move |path| trash.discard(path)),
             url: bare.path().display().to_string(),
             runner: Runner {
+                masks: Masks::default(),
                 supervisor: Supervisor::new(env!("CARGO_BIN_EXE_pipelined")),
                 marker: Marker::job("changed", JobId(1), 1),
                 env: GIT_ENV.map(|(n, v)| (n.into(), v.into())).to_vec(),

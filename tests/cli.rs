@@ -108,6 +108,8 @@ impl Scene {
             job: job.id,
             failure,
             image_id: None,
+            images: Vec::new(),
+            void: false,
         };
         self.write(&[ended]);
         self.put(job);
@@ -370,6 +372,8 @@ fn follow_goes_over_a_retry_and_a_rename_to_the_end() {
         job: job.id,
         failure: Some((Step::Checkout, Failure::errored("no network"))),
         image_id: None,
+        images: Vec::new(),
+        void: false,
     };
     scene.write(&[ended]);
     let dir = scene.attempt(&job, b"second ");
@@ -400,6 +404,8 @@ fn explain_says_why_from_the_record() {
         job: job.id,
         failure: Some((Step::Checkout, Failure::errored("the remote hung up"))),
         image_id: None,
+        images: Vec::new(),
+        void: false,
     };
     scene.write(&[ended]);
     job.state = JobState::Queued {

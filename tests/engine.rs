@@ -256,7 +256,11 @@ async fn builds_with_args_labels_and_tags() {
     assert!(again.log().contains("Using cache"));
     let history = again.podman.run(&["history", "--no-trunc", &id]);
     assert!(!history.contains("pipelined"), "{history}");
-    again.engine.tag(&again.runner, &id, "localhost/t:3").await.unwrap();
+    again
+        .engine
+        .tag(&again.runner, pipelined::model::Step::Build, &id, "localhost/t:3")
+        .await
+        .unwrap();
 
     let failure = again
         .build(&format!("FROM {BUSYBOX}\nRUN exit 7\n"), Build::default())

@@ -7,7 +7,7 @@ mod support;
 use pipelined::config::{EngineKind, Pull};
 use pipelined::engine::{BuildRequest, Engine, ImageInfo, PullAccess, RegistryAccess};
 use pipelined::model::{Digest, Failure, FailureKind, ImageRef, JobId, Step};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -103,6 +103,7 @@ impl Bench {
         let podman = Podman::new(&scratch);
         podman.load_busybox();
         let runner = Runner {
+            masks: Masks::default(),
             supervisor: Supervisor::new(env!("CARGO_BIN_EXE_pipelined")),
             marker: Marker::job("images", JobId(1), 1),
             env: podman.env().into_iter().map(|(n, v)| (n.into(), v.into())).collect(),

@@ -343,7 +343,7 @@ fn what_fails_is_said_once_and_latest_stays() {
         ("none", "pull", "neither Containerfile nor Dockerfile"),
         ("file", "pull", "link leads out of the repository"),
         ("file-dir", "pull", "dir/Containerfile leads out of the repository"),
-        ("context", "build", "dir leads out of the repository"),
+        ("context", "pull", "dir leads out of the repository"),
         ("nowhere", "pull", "there is no images/x in the repository"),
         ("stage", "build", "podman build exited with"),
         ("tag", "build", "podman build exited with"),

@@ -8,7 +8,7 @@ mod support;
 use pipelined::config::{EngineKind, SnapshotMode};
 use pipelined::engine::{Engine, KanikoBuilt, KanikoRequest, RegistryAccess, Scope, container_name};
 use pipelined::model::{Failure, FailureKind, ImageRef, JobId, Step};
-use pipelined::process::{Cancel, Marker, Runner, Supervisor};
+use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,7 @@ impl Bench {
             env: podman.env().into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
             cancel: Cancel::new(),
             grace: Duration::from_millis(300),
+            masks: Masks::default(),
             log: Some((scratch.join("build.log"), 1 << 30)),
         };
         executor::load(&podman, &scratch);

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use pipelined::model::{
-    CommitId, Failure, Job, JobId, JobState, Outcome, ProjectName, Reason, RefName, Seen, Step, Write,
+    BaseUsed, CommitId, Content, Digest, Failure, ImageName, ImageRef, ImageResult, ImageStatus, Job, JobId, JobState,
+    Outcome, PlannedRelease, ProjectName, Reason, RefName, ReleasePlan, Seen, Step, Write,
 };
 use pipelined::store::{DATABASE, JobFilter, Lock, LockError, Store, StoreError};
 use proptest::prelude::*;
@@ -115,6 +116,8 @@ fn content() -> (Vec<Job>, Vec<Write>) {
                 job: job.id,
                 failure: job.failure.clone(),
                 image_id: Some("sha256:1".to_owned()),
+                images: Vec::new(),
+                void: false,
             });
         }
         writes.push(put(job));
@@ -485,4 +488,132 @@ fn the_lock_of_a_killed_daemon_is_free() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     Lock::take(dir.path()).unwrap();
+}
+
+fn digest(n: u8) -> Digest {
+    Digest::new(format!("sha256:{}", format!("{n:02x}").repeat(32))).unwrap()
+}
+
+fn image(status: ImageStatus, n: u8, released: &[&str]) -> ImageResult {
+    ImageResult {
+        image: ImageName::new("app").unwrap(),
+        status,
+        note: "why \"so\"".to_owned(),
+        fingerprint: "f".to_owned(),
+        id: Some(digest(n)),
+        digest: Some(digest(n + 1)),
+        bases: vec![BaseUsed {
+            name: "debian:12".to_owned(),
+            reference: ImageRef::parse("debian:12").ok(),
+            digests: vec![digest(n + 2)],
+            id: None,
+            diff_ids: vec![digest(n + 3)],
+        }],
+        released: released.iter().map(|r| ImageRef::parse(r).unwrap()).collect(),
+    }
+}
+
+fn ended(job: i64, images: Vec<ImageResult>, void: bool) -> Write {
+    Write::AttemptEnd {
+        job: JobId(job),
+        failure: None,
+        image_id: None,
+        images,
+        void,
+    }
+}
+
+#[test]
+fn what_became_of_images_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let good = image(ImageStatus::Released, 1, &["r.io/a:1", "r.io/a:2"]);
+    let bad = image(ImageStatus::Failed, 20, &[]);
+    for (id, result) in [(1, &good), (2, &bad)] {
+        let job = queued(id, b"main", &format!("{id}"));
+        record(
+            &mut store,
+            &[
+                put(&job),
+                Write::Attempt(job.id),
+                ended(id, vec![result.clone()], false),
+            ],
+        );
+    }
+    let key = (reference(b"main"), ImageName::new("app").unwrap());
+    let last = store.last_good(&project()).unwrap();
+    assert_eq!(last.keys().collect::<Vec<_>>(), [&key]);
+    assert_eq!((last[&key].job, &last[&key].result), (JobId(1), &good));
+    let images = store.images(None).unwrap();
+    let [(Some(newest_good), newest)] = images.as_slice() else {
+        panic!("{images:?}")
+    };
+    assert_eq!((&newest_good.result, &newest.result), (&good, &bad));
+    assert_eq!(store.images_of_job(JobId(2)).unwrap()[0].result, bad);
+    let releases = store.releases().unwrap();
+    assert_eq!(
+        releases.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        ["r.io/a:1", "r.io/a:2"]
+    );
+    assert!(releases.values().all(|r| r.job == JobId(1) && r.digest == digest(2)));
+}
+
+#[test]
+fn a_newer_release_is_not_overwritten_by_an_older_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    for (id, n) in [(2, 20), (1, 1)] {
+        let job = queued(id, format!("b{id}").as_bytes(), "c");
+        let result = image(ImageStatus::Released, n, &["r.io/a:1"]);
+        record(
+            &mut store,
+            &[put(&job), Write::Attempt(job.id), ended(id, vec![result], false)],
+        );
+    }
+    let releases = store.releases().unwrap();
+    let release = releases.values().next().unwrap();
+    assert_eq!((release.job, &release.digest), (JobId(2), &digest(21)));
+}
+
+#[test]
+fn a_release_that_has_begun_goes_on_in_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut job = queued(1, b"main", "aaaaaaaa");
+    let plan = ReleasePlan {
+        images: vec![PlannedRelease {
+            result: image(ImageStatus::Built, 1, &[]),
+            content: Content::Archive(".release/app.tar".to_owned()),
+            targets: vec![ImageRef::parse("r.io/a:1").unwrap()],
+        }],
+        others: vec![image(ImageStatus::Failed, 9, &[])],
+        failure: Some((Step::Test, Failure::failed("no"))),
+    };
+    let releasing = Write::Releasing {
+        job: job.id,
+        plan: plan.clone(),
+    };
+    record(&mut store, &[put(&job), Write::Attempt(job.id), releasing]);
+    assert_eq!(store.load_state().unwrap().releasing, [(job.id, plan.clone())].into());
+    let begin = |store: &mut Store, there: bool| {
+        let writes = [Write::Attempt(JobId(1))];
+        let begun = store.commit(&writes, at(1), &|_, _, _| !there).unwrap();
+        (begun[0].n, begun[0].dir.clone(), begun[0].resume.clone())
+    };
+    assert_eq!(begin(&mut store, true), (2, "aaaaaaaa".to_owned(), Some(plan.clone())));
+    assert_eq!(begin(&mut store, true), (3, "aaaaaaaa".to_owned(), Some(plan)));
+    // Somebody has removed the directory: there is nothing to go on with.
+    assert_eq!(begin(&mut store, false), (4, "aaaaaaaa.2".to_owned(), None));
+    // An end of the job is the end of its plan.
+    let again = Write::Releasing {
+        job: job.id,
+        plan: ReleasePlan::default(),
+    };
+    record(&mut store, std::slice::from_ref(&again));
+    record(&mut store, &[ended(1, Vec::new(), true)]);
+    assert!(store.release_plans().unwrap().is_empty());
+    record(&mut store, &[again]);
+    job.state = JobState::Done(Outcome::Cancelled);
+    record(&mut store, &[put(&job)]);
+    assert!(store.release_plans().unwrap().is_empty());
 }

@@ -62,6 +62,24 @@ pub struct DaemonStatus {
     pub config: String,
     /// How the remotes answer.
     pub polls: PollStatus,
+    /// Registries that count what is pulled, or that do not want to be asked for a while.
+    #[serde(default)]
+    pub registries: Vec<RegistryStatus>,
+}
+
+/// What a registry has said of its limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    /// Its host.
+    pub registry: String,
+    /// How many pulls it allows.
+    pub limit: Option<u64>,
+    /// How many of them are left.
+    pub remaining: Option<u64>,
+    /// In how many seconds.
+    pub window: Option<u64>,
+    /// It is not asked before then: it said so.
+    pub paused_until: Option<Timestamp>,
 }
 
 /// What was asked of remotes.

@@ -10,7 +10,7 @@ mod server;
 mod socket;
 
 pub use client::{ClientError, DEADLINE, call, call_within};
-pub use command::{Answer, Command, DaemonStatus, PollStatus, Refused, RemoteStatus};
+pub use command::{Answer, Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
 pub use message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
 pub use server::serve;
 pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};

@@ -10,7 +10,7 @@ use super::time::{ago, length};
 use super::view::{JobView, TroubleView};
 use super::waiting::waits_for;
 use crate::config::Project;
-use crate::model::{CommitId, ProjectName, RefKind, RefName};
+use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName};
 use crate::reconcile::is_selected;
 use crate::store::{JobFilter, Store};
 use crate::workdir::Layout;
@@ -66,6 +66,17 @@ struct RefStory {
     waits_for: Vec<String>,
     /// The newest first.
     jobs: Vec<JobView>,
+    /// What became of the images in those jobs.
+    images: Vec<ImageStory>,
+}
+
+#[derive(Serialize)]
+struct ImageStory {
+    job: JobId,
+    image: ImageName,
+    status: &'static str,
+    /// Why: of a skip or a failure.
+    note: String,
 }
 
 /// Prints.
@@ -163,6 +174,15 @@ fn story(
     {
         why.push("its tip has no job newer than these: the commit has an outcome from before".to_owned());
     }
+    let mut images = Vec::new();
+    for job in &jobs {
+        images.extend(store.images_of_job(job.id)?.into_iter().map(|record| ImageStory {
+            job: record.job,
+            image: record.result.image,
+            status: record.result.status.as_str(),
+            note: record.result.note,
+        }));
+    }
     let now = Timestamp::now();
     let waits_for = jobs.iter().flat_map(|job| waits_for(job, &live, place, now)).collect();
     Ok(RefStory {
@@ -172,6 +192,7 @@ fn story(
         why,
         waits_for,
         jobs,
+        images,
     })
 }
 
@@ -199,6 +220,15 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         }
         for job in &story.jobs {
             print_job(out, job, style, now)?;
+            // The only image of a project says no more than its job.
+            let images = story.images.iter().filter(|image| image.job == job.id);
+            for image in images.filter(|i| i.image.as_str() != view.project.as_str() || i.status == "skipped") {
+                let note = match image.note.is_empty() {
+                    true => String::new(),
+                    false => format!(": {}", plain(&image.note)),
+                };
+                writeln!(out, "    image {}: {}{note}", image.image, style.word(image.status))?;
+            }
         }
     }
     Ok(())

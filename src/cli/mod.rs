@@ -13,6 +13,8 @@ mod doctor;
 mod explain;
 mod failure;
 mod follow;
+mod image_view;
+mod images;
 pub mod init;
 mod log;
 mod man;
@@ -57,6 +59,7 @@ struct Cli {
 enum Verb {
     Run(run::Args),
     Status(status::Args),
+    Images(images::Args),
     Log(log::Args),
     Explain(explain::Args),
     Build(build::Args),
@@ -77,6 +80,7 @@ impl Verb {
         match self {
             Self::Run(args) => run::run(args),
             Self::Status(args) => status::run(args),
+            Self::Images(args) => images::run(args),
             Self::Log(args) => log::run(args),
             Self::Explain(args) => explain::run(args),
             Self::Build(args) => build::run(args),

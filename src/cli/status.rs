@@ -4,9 +4,9 @@ use super::common::{ConfigArgs, Exit};
 use super::place::{Place, must_be_known};
 use super::style::{Style, plain};
 use super::table::Table;
-use super::time::{age, ago, length};
+use super::time::{age, ago, length, until};
 use super::view::{JobView, ProjectView, RefView, StatusView, TroubleView, shown_remote};
-use crate::api::DaemonStatus;
+use crate::api::{DaemonStatus, RegistryStatus};
 use crate::model::{ProjectName, RefName};
 use crate::store::{JobFilter, Store, StoreError};
 use crate::workdir::Layout;
@@ -171,7 +171,29 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
             writeln!(out, "\n{name}: asked by git ls-remote, as {}", plain(why))?;
         }
     }
+    for registry in view.daemon.iter().flat_map(|daemon| &daemon.registries) {
+        writeln!(
+            out,
+            "\n{}: {}",
+            style.strong(&plain(&registry.registry)),
+            limits(registry, now)
+        )?;
+    }
     print_queue(out, view, style, now)
+}
+
+fn limits(registry: &RegistryStatus, now: Timestamp) -> String {
+    let mut said = Vec::new();
+    if let Some(at) = registry.paused_until {
+        said.push(format!("has asked not to be asked; asked again {}", until(at, now)));
+    }
+    if let Some(remaining) = registry.remaining {
+        let of = registry.limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        let window = registry.window.map(std::time::Duration::from_secs);
+        let window = window.map(|w| format!(" in {}", humantime::format_duration(w)));
+        said.push(format!("{remaining}{of} pulls left{}", window.unwrap_or_default()));
+    }
+    said.join("; ")
 }
 
 fn daemon_line(place: &Place, daemon: Option<&DaemonStatus>, style: Style, now: Timestamp) -> String {

@@ -26,9 +26,9 @@ impl Style {
     /// A word in the colour of what it means.
     pub fn word(self, word: &str) -> String {
         let code = match word {
-            "succeeded" | "ok" | "running" => "32",
+            "succeeded" | "ok" | "running" | "current" | "building" => "32",
             "failed" | "errored" | "timed out" | "bad" => "31",
-            "queued" | "cancelling" | "cancelled" | "warn" => "33",
+            "queued" | "cancelling" | "cancelled" | "warn" | "waiting" | "outdated" => "33",
             "superseded" | "skipped" => "2",
             _ => return word.to_owned(),
         };

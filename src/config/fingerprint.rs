@@ -1,4 +1,4 @@
-//! What decides the content of an image, in a few characters.
+//! What decides what becomes of an image, in a few characters.
 //!
 //! It exists so that an image is built again when its config changed, and only then. It must never change from one
 //! release of pipelined to the next for the same config: every image would be built again. So what is not written is not
@@ -26,8 +26,8 @@ impl Count {
 }
 
 impl Image {
-    /// The same for two configs exactly if the same commit on the same bases gives the same content with both, as far as
-    /// it is decided here: 32 hex digits. The files that secrets are in, and what follows the build, do not count.
+    /// The same for two configs exactly if they build, test and release the same, as far as it is decided here: 32 hex
+    /// digits. The files that secrets are in, when bases are fetched, the cache and `watch` do not count.
     pub fn fingerprint(&self, env: &[EnvLayer]) -> String {
         let mut count = Count(Sha256::new());
         if let Some(file) = &self.file {
@@ -51,6 +51,24 @@ impl Image {
         }
         for name in &self.depends_on {
             count.add(&[b"depends_on", name.as_str().as_bytes()]);
+        }
+        if let Some(test) = &self.test {
+            let words = std::iter::once("test").chain(test.iter().map(String::as_str));
+            let words: Vec<&[u8]> = words.map(str::as_bytes).collect();
+            count.add(&words);
+            count.add(&[b"test_network", self.test_network.as_bytes()]);
+        }
+        let references = [("tags", &self.tags), ("release", &self.release)];
+        for (key, list) in references {
+            for reference in list {
+                count.add(&[key.as_bytes(), reference.as_str().as_bytes()]);
+            }
+        }
+        if let Some(staging) = &self.staging {
+            count.add(&[b"staging", staging.as_str().as_bytes()]);
+        }
+        for pattern in self.release_refs.iter().flatten() {
+            count.add(&[b"release_refs", pattern.as_str().as_bytes()]);
         }
         let mut variables = BTreeMap::new();
         for layer in env {

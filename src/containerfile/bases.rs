@@ -38,6 +38,12 @@ pub fn bases(text: &str, build_args: &dyn Fn(&str) -> Option<String>, target: Op
     found
 }
 
+/// The image that the target, or the last stage, stands on, by way of whatever stages: what the image-spec calls the base
+/// image. None if it is `scratch`, or if it holds a variable that has no value here.
+pub fn final_base(text: &str, build_args: &dyn Fn(&str) -> Option<String>, target: Option<&str>) -> Option<String> {
+    each_use(text, build_args, target, &mut |_, _| {})
+}
+
 /// The names of every ARG, in any stage.
 pub fn declared_args(text: &str) -> BTreeSet<String> {
     let instructions = Instructions::new(text);
@@ -112,6 +118,24 @@ mod tests {
     #[case("FROM a\nRUN --mount='type=bind,\"from=b\"' x --mount=from=c", &["a", "b"])]
     fn finds_bases(#[case] text: &str, #[case] expected: &[&str]) {
         assert_eq!(of(text, &[], None), expected, "{text}");
+    }
+
+    #[rstest]
+    #[case("FROM a", None, Some("a"))]
+    #[case("FROM a AS x\nFROM b\nCOPY --from=x / /", None, Some("b"))]
+    #[case("FROM a AS x\nFROM X AS y\nFROM b\nFROM y", None, Some("a"))]
+    #[case("FROM a AS x\nFROM b", Some("x"), Some("a"))]
+    #[case("FROM a AS a\nFROM a", None, Some("a"))]
+    #[case("FROM a AS x\nFROM scratch AS x\nFROM x", None, None)]
+    #[case("FROM a\nFROM $NO", None, None)]
+    #[case("FROM scratch", None, None)]
+    #[case("", None, None)]
+    fn finds_what_the_target_stands_on(
+        #[case] text: &str,
+        #[case] target: Option<&str>,
+        #[case] expected: Option<&str>,
+    ) {
+        assert_eq!(final_base(text, &|_| None, target).as_deref(), expected);
     }
 
     #[test]

@@ -44,13 +44,14 @@ impl Stages {
     }
 }
 
-/// Shows every use of an image up to the end of the target.
+/// Shows every use of an image up to the end of the target. Answers with the image that the last stage stands on, by way
+/// of whatever other stages; none if that is `scratch`, or cannot be told.
 pub(super) fn each_use(
     text: &str,
     build_args: &dyn Fn(&str) -> Option<String>,
     target: Option<&str>,
     see: &mut dyn FnMut(&Stages, Use<'_>),
-) {
+) -> Option<String> {
     let instructions = Instructions::new(text);
     let values = Values {
         escape: instructions.escape,
@@ -62,6 +63,7 @@ pub(super) fn each_use(
         values,
         stages: Stages::default(),
         stage: None,
+        roots: HashMap::new(),
         see,
     };
     let mut reached = false;
@@ -69,16 +71,19 @@ pub(super) fn each_use(
         if instruction.keyword != Keyword::From {
             walk.read(&instruction);
         } else if reached {
-            return;
+            break;
         } else {
             walk.from(&instruction);
             reached = target.is_some_and(|target| walk.is_stage(target));
         }
     }
+    walk.stage.and_then(|stage| stage.root)
 }
 
 struct Stage {
     name: Option<String>,
+    /// The image at the bottom of it.
+    root: Option<String>,
     scope: Scope,
 }
 
@@ -86,6 +91,8 @@ struct Walk<'a> {
     values: Values<'a>,
     stages: Stages,
     stage: Option<Stage>,
+    /// Of the stages that have begun, by their names in lower case.
+    roots: HashMap<String, Option<String>>,
     see: &'a mut dyn FnMut(&Stages, Use<'_>),
 }
 
@@ -98,23 +105,33 @@ impl Walk<'_> {
     fn from(&mut self, instruction: &Instruction<'_>) {
         if let Some(Stage {
             name: Some(name),
+            root,
             scope,
         }) = self.stage.take()
         {
+            self.roots.insert(name.clone(), root);
             self.stages.named.insert(name, scope);
         }
         let args = instruction.args();
         let (_, rest) = flags(args);
         let mut words = plain_words(&args[rest..]).map(|word| rest + word.start..rest + word.end);
         let mut scope = Scope::default();
+        let mut root = None;
         if let Some(image) = words.next() {
             // Only ARGs before the first FROM count here.
             let base = self.resolve(&args[image.clone()], None);
             if let Base::Image(name) = &base {
                 // A stage goes on with the variables of the stage that it is FROM.
                 scope = self.stages.named.get(&name.to_lowercase()).cloned().unwrap_or_default();
+                root = self.roots.get(&name.to_lowercase()).cloned().flatten();
             }
-            self.show(base, instruction, Place::From(image));
+            let place = Place::From(image);
+            if let Base::Image(name) = &base
+                && self.stages.is_image(name, &place)
+            {
+                root = Some(name.clone());
+            }
+            self.show(base, instruction, place);
         }
         let name = match (words.next(), words.next()) {
             (Some(word), Some(name)) if args[word.clone()].eq_ignore_ascii_case("as") => {
@@ -126,7 +143,7 @@ impl Walk<'_> {
             self.stages.named.insert(name.clone(), Scope::default());
         }
         self.stages.count += 1;
-        self.stage = Some(Stage { name, scope });
+        self.stage = Some(Stage { name, root, scope });
     }
 
     fn read(&mut self, instruction: &Instruction<'_>) {

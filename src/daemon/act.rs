@@ -4,11 +4,15 @@ use super::core::{Daemon, RECORD_AGAIN, Running};
 use super::door::DaemonError;
 use super::happening::Happening;
 use super::polls::Listed;
-use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, RefName, Write, error_chain, mask_url};
-use crate::pipeline::{self, Finished, Work};
+use crate::config::Project;
+use crate::model::{
+    CommitId, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName, Write, error_chain,
+    mask_url,
+};
+use crate::pipeline::{self, Announced, Finished, LastGood, Work};
 use crate::process::Cancel;
-use crate::reconcile::{Decision, Effect, Event, handle, is_selected};
-use crate::store::{Attempt, JobRecord};
+use crate::reconcile::{Decision, Effect, Event, handle, is_selected, overtaken};
+use crate::store::{Attempt, ImageRecord, JobRecord};
 use crate::workdir;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -115,6 +119,12 @@ impl Daemon {
         let work = Work {
             attempt: attempt.n,
             dir: attempt.dir,
+            resume: attempt.resume,
+            last_good: self.last_good(&project),
+            desk: self.desk.clone(),
+            registries: self.registries.clone(),
+            locks: self.locks.clone(),
+            kaniko: self.config.kaniko.clone(),
             project,
             engine: self.engine.clone(),
             layout: self.layout.clone(),
@@ -139,6 +149,44 @@ impl Daemon {
         });
     }
 
+    /// What the project's images were when they were last found good, if a job of it compares with that.
+    fn last_good(&self, project: &Project) -> BTreeMap<(RefName, ImageName), LastGood> {
+        if project.images.iter().all(|image| image.watch.is_empty()) {
+            return BTreeMap::new();
+        }
+        let records = self.store.last_good(&project.name).unwrap_or_else(|error| {
+            // Then all of them are built.
+            tracing::error!(error = %error_chain(&error), "cannot read the database");
+            BTreeMap::new()
+        });
+        let good = |record: ImageRecord| LastGood {
+            commit: record.commit,
+            job: record.job,
+            fingerprint: record.result.fingerprint,
+            released: record.result.status == ImageStatus::Released,
+        };
+        records.into_iter().map(|(key, record)| (key, good(record))).collect()
+    }
+
+    /// An attempt is about to release: it is told what it may move once that is on record.
+    pub(super) fn announced(&mut self, announced: Announced) {
+        let Announced { job, plan, answer } = announced;
+        let releases = match self.store.releases() {
+            Ok(releases) => releases,
+            Err(error) => {
+                let _ = answer.send(Err(error_chain(&error)));
+                return;
+            }
+        };
+        let overtaken = overtaken(&plan, &releases, job);
+        let recorded = self.decide(Event::Releasing { job, plan });
+        let result = match recorded {
+            Some(_) => Ok(overtaken),
+            None => Err("the database cannot be written to".to_owned()),
+        };
+        let _ = answer.send(result);
+    }
+
     pub(super) fn attempt_ended(&mut self, id: JobId, finished: Finished) {
         let last = self.running.remove(&id).is_some_and(|running| running.last);
         if let Some(project) = self
@@ -153,6 +201,8 @@ impl Daemon {
             job: id,
             result: finished.result,
             image_id: finished.image_id,
+            images: finished.images,
+            void: finished.void,
             last,
         });
     }
@@ -306,6 +356,11 @@ impl Daemon {
 fn waits_for_the_record(event: &Event) -> bool {
     match event {
         Event::Stop | Event::Drain | Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => true,
-        Event::RefsListed { .. } | Event::BuildRequested { .. } | Event::CancelRequested { .. } | Event::Tick => false,
+        // The attempt is told, and errors.
+        Event::Releasing { .. }
+        | Event::RefsListed { .. }
+        | Event::BuildRequested { .. }
+        | Event::CancelRequested { .. }
+        | Event::Tick => false,
     }
 }

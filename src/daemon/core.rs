@@ -12,8 +12,10 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::git::Mirrors;
 use crate::model::{JobId, Mode, ProjectName, State};
+use crate::pipeline::{Announced, Desk, ReleaseLocks};
 use crate::process::{Cancel, Supervisor};
 use crate::reconcile::{Event, next_wake};
+use crate::registry::Registries;
 use crate::store::{Store, StoreError};
 use crate::workdir::Layout;
 use jiff::Timestamp;
@@ -45,6 +47,11 @@ pub(super) struct Daemon {
     pub layout: Layout,
     pub mirrors: Mirrors,
     pub engine: Arc<Engine>,
+    pub registries: Registries,
+    /// Held while release references are moved, so that two jobs never move the same one at once.
+    pub locks: ReleaseLocks,
+    pub desk: Desk,
+    pub announcements: mpsc::UnboundedReceiver<Announced>,
     pub supervisor: Supervisor,
     pub level: LevelHandle,
     pub tell: mpsc::UnboundedSender<Happening>,
@@ -72,12 +79,17 @@ impl Daemon {
     ) -> Result<Self, StoreError> {
         let supervisor = Supervisor::default();
         let asking = Asking::new(supervisor.clone(), store.instance().to_owned());
+        let (desk, announcements) = Desk::new();
         let troubles = store.remote_troubles()?;
         Ok(Self {
             state: store.load_state()?,
             layout: Layout::new(&config.workdir),
             mirrors,
             engine: Arc::new(Engine::new(config.engine)),
+            registries: Registries::new(config.registries.clone()),
+            locks: ReleaseLocks::default(),
+            desk,
+            announcements,
             polls: Polls::new(asking.clone(), &config),
             asking,
             running: HashMap::new(),
@@ -130,6 +142,7 @@ impl Daemon {
             tokio::select! {
                 Some(happening) = happenings.recv() => self.take(happening),
                 Some(command) = requests.recv() => self.request(command),
+                Some(announced) = self.announcements.recv() => self.announced(announced),
                 listed = self.polls.turn() => self.listed(listed),
                 () = tokio::time::sleep(wait) => {
                     self.decide(Event::Tick);

@@ -7,6 +7,7 @@ use crate::config::{self, LoadError};
 use crate::engine::Engine;
 use crate::model::{Mode, error_chain};
 use crate::reconcile::Event;
+use crate::registry::Registries;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
@@ -62,6 +63,9 @@ impl Daemon {
         }
         if new.engine != self.config.engine {
             self.engine = Arc::new(Engine::new(new.engine));
+        }
+        if new.registries != self.config.registries {
+            self.registries = Registries::new(new.registries.clone());
         }
         self.config = new;
         self.decide(Event::ConfigChanged);

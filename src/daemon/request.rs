@@ -3,12 +3,13 @@
 use super::core::Daemon;
 use super::happening::Happening;
 use super::polls::{Counts, Noteworthy};
-use crate::api::{Command, DaemonStatus, PollStatus, Refused, RemoteStatus};
+use crate::api::{Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
 use crate::config::Project;
 use crate::git::RefList;
 use crate::model::{CommitId, JobId, Mode, ProjectName, RefName, mask_url};
 use crate::reconcile::{Effect, Event, is_selected};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 type BuildAnswer = oneshot::Sender<Result<JobId, Refused>>;
@@ -51,7 +52,30 @@ impl Daemon {
             limit: self.config.limit,
             config: self.options.config.display().to_string(),
             polls: self.poll_status(),
+            registries: self.registry_status(),
         }
+    }
+
+    /// Registries that count what is pulled, and those that want to be left alone for a while.
+    fn registry_status(&self) -> Vec<RegistryStatus> {
+        let mut known: BTreeMap<String, RegistryStatus> = BTreeMap::new();
+        let none = |registry: &String| RegistryStatus {
+            registry: registry.clone(),
+            limit: None,
+            remaining: None,
+            window: None,
+            paused_until: None,
+        };
+        for reading in self.registries.limits() {
+            let status = known.entry(reading.registry.clone()).or_insert_with_key(none);
+            (status.limit, status.remaining) = (Some(reading.limit), Some(reading.remaining));
+            status.window = reading.window.map(|window| window.as_secs());
+        }
+        for pause in self.registries.pauses() {
+            let status = known.entry(pause.host.clone()).or_insert_with_key(none);
+            status.paused_until = Some(pause.until);
+        }
+        known.into_values().collect()
     }
 
     fn poll_status(&self) -> PollStatus {

@@ -185,12 +185,12 @@ impl Engine {
     }
 
     /// Gives an image another name.
-    pub async fn tag(&self, runner: &Runner, id: &str, name: &str) -> Result<(), Failure> {
-        let answer = self.ask(runner, Step::Build, &["tag", "--", id, name]).await?;
+    pub async fn tag(&self, runner: &Runner, step: Step, id: &str, name: &str) -> Result<(), Failure> {
+        let answer = self.ask(runner, step, &["tag", "--", id, name]).await?;
         match answer.success() {
             true => Ok(()),
             false => Err(Failure::errored(format!(
-                "build: cannot tag {name}: {}",
+                "{step}: cannot tag {name}: {}",
                 answer.last_words()
             ))),
         }

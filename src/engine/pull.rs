@@ -2,9 +2,10 @@
 //! trouble, and what fails after this is the build's.
 
 use super::access::PullAccess;
+use super::builder::Builder;
 use super::command::Engine;
 use super::inspect::ImageInfo;
-use crate::config::Pull;
+use crate::config::{EngineKind, Pull};
 use crate::model::{BaseUsed, Digest, Failure, FailureKind, ImageRef, Step};
 use crate::process::Runner;
 use std::path::Path;
@@ -49,6 +50,24 @@ impl PulledBase {
 }
 
 impl Engine {
+    /// What stands for an image in a FROM, so that exactly this one is used: its id, or for docker's newer builder, which
+    /// knows no ids, its name with a digest. None if there is no way to say it. `newer` tells whether the build has
+    /// something that only docker's newer builder can do.
+    pub async fn pin(
+        &self,
+        runner: &Runner,
+        name: &str,
+        info: &ImageInfo,
+        newer: bool,
+    ) -> Result<Option<String>, Failure> {
+        if self.kind == EngineKind::Docker && self.builder(runner, newer).await? == Builder::BuildKit {
+            let wanted = ImageRef::parse(name).ok().map(|reference| reference.name());
+            let known = info.repo_digests.iter().find(|known| Some(known.name()) == wanted);
+            return Ok(known.map(ToString::to_string));
+        }
+        Ok(Some(info.id.to_string()))
+    }
+
     /// Pulls what the policy asks for, and says what is there now.
     pub async fn pull_bases(
         &self,

@@ -15,6 +15,7 @@ mod mirrored;
 mod refs;
 mod remote;
 mod submodules;
+mod time;
 pub mod wire;
 mod world;
 
@@ -27,4 +28,5 @@ pub use list::{ListError, list_refs};
 pub use mirror::Mirrors;
 pub use refs::RefList;
 pub use remote::host_of;
+pub use time::commit_time;
 pub use world::{Filled, Header, HttpSettings, Login, Proxy, Ssh, Tls, World, WorldError, Worlds, fill};

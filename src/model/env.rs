@@ -16,6 +16,7 @@ pub const JOB_VARIABLES: &[&str] = &[
     "BUILD_DROP",
     "BUILD_LOG",
     "BUILD_IMAGE",
+    "BUILD_IMAGE_NAME",
     "BUILD_IMAGE_ID",
     "BUILD_IMAGE_DIGEST",
     "CI",

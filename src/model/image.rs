@@ -1,6 +1,6 @@
 //! What is known of an image: its name, what it was built from, where it was released.
 
-use super::{Digest, ImageRef, JobId};
+use super::{Digest, Failure, ImageRef, JobId, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -166,6 +166,8 @@ pub struct ReleasePlan {
     pub images: Vec<PlannedRelease>,
     /// What became of the job's other images.
     pub others: Vec<ImageResult>,
+    /// How the job ends although these images are released: one of the others failed.
+    pub failure: Option<(Step, Failure)>,
 }
 
 /// Where a release reference points, as far as we moved it.

@@ -1,6 +1,6 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, JobState, ProjectName, RefName};
+use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub struct State {
     /// Jobs without an outcome.
     pub jobs: BTreeMap<JobId, Job>,
+    /// Those of them whose release has begun: a later attempt finishes it, so that nothing may take their place.
+    pub releasing: BTreeMap<JobId, ReleasePlan>,
     /// What was seen of each project's remote.
     pub projects: BTreeMap<ProjectName, Seen>,
     /// The identity of the next job.
@@ -20,6 +22,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             jobs: BTreeMap::new(),
+            releasing: BTreeMap::new(),
             projects: BTreeMap::new(),
             next_id: 1,
             mode: Mode::Normal,

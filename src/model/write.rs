@@ -1,6 +1,6 @@
 //! What a decision records.
 
-use super::{CommitId, Failure, Job, JobId, ProjectName, RefName, Step};
+use super::{CommitId, Failure, ImageResult, Job, JobId, ProjectName, RefName, ReleasePlan, Step};
 
 /// What to record. All writes of a decision are one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,17 @@ pub enum Write {
         failure: Option<(Step, Failure)>,
         /// The image that it built.
         image_id: Option<String>,
+        /// What became of each image.
+        images: Vec<ImageResult>,
+        /// What it was about to release cannot be finished: the next attempt begins from the start.
+        void: bool,
+    },
+    /// What the running attempt of a job is about to release.
+    Releasing {
+        /// Whose.
+        job: JobId,
+        /// What, and to where.
+        plan: ReleasePlan,
     },
     /// The tip of a ref, or that it is not followed any more.
     Ref {

@@ -1,14 +1,24 @@
 //! One attempt: steps until the first that fails, and then the error callback.
 
+use super::build::Built;
+use super::desk::Desk;
 use super::env::{JobEnv, job_env, project_variables};
-use super::report::Report;
-use super::{image, rsync};
-use crate::config::{Image, Project, Rsync, Run};
+use super::locks::ReleaseLocks;
+use super::render::render;
+use super::report::{ImageReport, Report};
+use super::rsync;
+use super::select::LastGood;
+use crate::config::{Kaniko, Project, Rsync};
 use crate::engine::{Engine, Scope};
 use crate::git::{self, Asker, Checkout, Mirrors, Question};
-use crate::model::{Failure, FailureKind, Job, Outcome, Step, error_chain};
+use crate::model::{
+    Failure, FailureKind, ImageName, ImageRef, ImageResult, Job, Outcome, RefName, ReleasePlan, Step, error_chain,
+};
 use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
+use crate::registry::Registries;
 use crate::workdir::{Layout, job_directory};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +33,22 @@ pub struct Work {
     pub attempt: i64,
     /// The directory's name below the ref's, without `.tmp`.
     pub dir: String,
+    /// A release that an earlier attempt began in this directory: only that is finished, nothing is built again.
+    pub resume: Option<ReleasePlan>,
+    /// What the project's images were, on each of its refs, when they were last found good.
+    pub last_good: BTreeMap<(RefName, ImageName), LastGood>,
     /// How to build it.
     pub project: Project,
     /// With what.
     pub engine: Arc<Engine>,
+    /// Images are built by its executor.
+    pub kaniko: Option<Kaniko>,
+    /// By which images are staged and released.
+    pub registries: Registries,
+    /// Whose turn it is to move a reference.
+    pub locks: ReleaseLocks,
+    /// Where a release is put on record.
+    pub desk: Desk,
     /// Where.
     pub layout: Layout,
     /// By which checkouts come.
@@ -56,13 +78,21 @@ pub struct Finished {
     pub result: Result<(), (Step, Failure)>,
     /// What it built.
     pub image_id: Option<String>,
+    /// What became of each image.
+    pub images: Vec<ImageResult>,
+    /// A release that was begun cannot be finished any more: the next attempt builds anew.
+    pub void: bool,
 }
 
 /// Runs an attempt to its end. Never fails itself: whatever goes wrong is the attempt's result.
 pub async fn run(work: Work) -> Finished {
     let Work { job, layout, dir, .. } = &work;
-    let made = job_directory(layout, &job.project, &job.reference, dir);
-    let mut attempt = Attempt::new(&work, layout.running(&job.project, &job.reference, dir));
+    let path = layout.running(&job.project, &job.reference, dir);
+    let made = match &work.resume {
+        Some(_) => Ok(path.clone()),
+        None => job_directory(layout, &job.project, &job.reference, dir),
+    };
+    let mut attempt = Attempt::new(&work, path);
     let result = match made {
         Ok(_) => attempt.steps().await,
         Err(error) => {
@@ -73,18 +103,26 @@ pub async fn run(work: Work) -> Finished {
     };
     attempt.close(&result).await;
     Finished {
+        image_id: attempt.image_id(),
         result,
-        image_id: attempt.image_id,
+        images: attempt.results,
+        void: attempt.void,
     }
 }
 
-struct Attempt<'a> {
-    work: &'a Work,
+pub(super) struct Attempt<'a> {
+    pub work: &'a Work,
     /// Of the job, with its `.tmp`.
-    directory: PathBuf,
-    runner: Runner,
-    report: Report,
-    image_id: Option<String>,
+    pub directory: PathBuf,
+    pub runner: Runner,
+    pub report: Report,
+    /// What became of the images so far.
+    pub results: Vec<ImageResult>,
+    /// Those that were built, with the names under which others may build FROM them.
+    pub built: Vec<(BTreeSet<ImageRef>, Built)>,
+    /// What keeps the job from success although it went on: an image that failed.
+    pub failed: Option<(Step, Failure)>,
+    pub void: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -114,11 +152,14 @@ impl<'a> Attempt<'a> {
             directory,
             runner,
             report,
-            image_id: None,
+            results: Vec::new(),
+            built: Vec::new(),
+            failed: None,
+            void: false,
         }
     }
 
-    fn checkout_dir(&self) -> PathBuf {
+    pub(super) fn checkout_dir(&self) -> PathBuf {
         self.directory.join("build")
     }
 
@@ -133,7 +174,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// A step begins, unless the end was asked for meanwhile.
-    fn begin(&mut self, step: Step) -> Result<(), (Step, Failure)> {
+    pub(super) fn begin(&mut self, step: Step) -> Result<(), (Step, Failure)> {
         if self.work.cancel.is_asked() {
             return Err((step, Failure::new(FailureKind::Cancelled, format!("{step}: cancelled"))));
         }
@@ -144,7 +185,7 @@ impl<'a> Attempt<'a> {
 
     /// A step has ended, with its time and its failure in the report: where secrets leave a failure's message that was
     /// not made by the runner. From here it goes to the database, to people and to `BUILD_ERROR`.
-    fn end<T>(&mut self, step: Step, result: Result<T, Failure>) -> Result<T, (Step, Failure)> {
+    pub(super) fn end<T>(&mut self, step: Step, result: Result<T, Failure>) -> Result<T, (Step, Failure)> {
         let result = result.map_err(|failure| self.runner.masked(failure));
         let result = result.map_err(|failure| match failure.kind {
             // What a cancel cuts off may look like trouble of our own.
@@ -162,20 +203,35 @@ impl<'a> Attempt<'a> {
         self.begin(Step::Setup)?;
         let env = self.setup();
         let env = self.end(Step::Setup, env)?;
+        if let Some(plan) = &self.work.resume {
+            self.finish_release(plan.clone()).await?;
+            return self.copy_and_tell(&env).await;
+        }
         self.begin(Step::Checkout)?;
         let checked_out = self.checkout().await;
         self.end(Step::Checkout, checked_out)?;
         self.callback(Step::Prepare, project.prepare_callback.as_deref())
             .await?;
-        for image in &project.images {
-            self.build(image, &env).await?;
+        let planned = self.plan_images(&env).await.map_err(|failure| (Step::Pull, failure))?;
+        self.build_images(&env, &planned).await?;
+        self.run(&env).await?;
+        self.release(&planned).await?;
+        self.copy_and_tell(&env).await
+    }
+
+    /// What is left to do once the images are where they belong.
+    async fn copy_and_tell(&mut self, env: &JobEnv) -> Result<(), (Step, Failure)> {
+        let project = &self.work.project;
+        self.show_release();
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
         }
-        if let Some(run) = &project.run {
-            self.run(run, &env).await?;
-        }
-        if let Some(rsync) = &project.rsync {
+        if project.rsync.is_some() && project.run.is_some() && !self.has_run() {
+            self.runner
+                .note(Step::Rsync, "nothing is copied: there was no run, and so no results");
+        } else if let Some(rsync) = &project.rsync {
             self.begin(Step::Rsync)?;
-            let copied = self.rsync(rsync, &env).await;
+            let copied = self.rsync(rsync, env).await;
             self.end(Step::Rsync, copied)?;
         }
         let outcome = ("BUILD_OUTCOME".into(), Outcome::Succeeded.as_str().into());
@@ -184,48 +240,24 @@ impl<'a> Attempt<'a> {
             .await
     }
 
-    async fn build(&mut self, image: &Image, env: &JobEnv) -> Result<(), (Step, Failure)> {
-        let (project, engine) = (&self.work.project, &self.work.engine);
-        self.begin(Step::Pull)?;
-        let source = image::pull(&self.runner, engine, image, env, &self.directory, project.timeout).await;
-        let source = self.end(Step::Pull, source)?;
-        self.begin(Step::Build)?;
-        let build = image::Build {
-            engine,
-            project,
-            image,
-            job: &self.work.job,
-            env,
-            directory: &self.directory,
-            source: &source,
-        };
-        let built = build.run(&self.runner).await;
-        let built = self.end(Step::Build, built)?;
-        let name = built.tags.first().unwrap_or(&built.id);
-        self.runner.env.extend([
-            ("BUILD_IMAGE".into(), name.into()),
-            ("BUILD_IMAGE_ID".into(), built.id.clone().into()),
-            // What is only in the engine's storage has no other digest.
-            ("BUILD_IMAGE_DIGEST".into(), built.id.clone().into()),
-        ]);
-        self.image_id = Some(built.id.clone());
-        self.report.built(built);
-        Ok(())
+    /// Whether the run was due, and so has ended well if the attempt goes on.
+    pub(super) fn has_run(&self) -> bool {
+        let run = self.work.project.run.as_ref();
+        let good = |name: &ImageName| self.results.iter().any(|r| r.image == *name && r.status.is_good());
+        self.failed.is_none() && run.is_some_and(|run| good(&run.image))
     }
 
-    async fn run(&mut self, run: &Run, env: &JobEnv) -> Result<(), (Step, Failure)> {
-        self.begin(Step::Run)?;
-        let step = image::RunStep {
-            engine: &self.work.engine,
-            project: &self.work.project,
-            run,
-            job: &self.work.job,
-            env,
-            directory: &self.directory,
-            // The config takes no run without an image.
-            image_id: self.image_id.as_deref().unwrap_or_default(),
+    async fn run(&mut self, env: &JobEnv) -> Result<(), (Step, Failure)> {
+        let Some(run) = &self.work.project.run else {
+            return Ok(());
         };
-        let ran = step.run(&self.runner).await;
+        if !self.has_run() {
+            self.runner
+                .note(Step::Run, &format!("{} was not built: it is not run", run.image));
+            return Ok(());
+        }
+        self.begin(Step::Run)?;
+        let ran = self.run_image(run, env).await;
         self.end(Step::Run, ran)
     }
 
@@ -236,7 +268,7 @@ impl<'a> Attempt<'a> {
         } else {
             self.directory.join("drop")
         };
-        let destination = image::render(&self.runner, env, &rsync.destination)?;
+        let destination = render(&self.runner, env, &rsync.destination)?;
         let timeout = self.work.project.timeout;
         rsync::rsync(&self.runner, rsync, &destination, &source, is_checkout, timeout).await
     }
@@ -247,6 +279,76 @@ impl<'a> Attempt<'a> {
         let timeout = self.work.project.callback_timeout;
         let told = callback(&self.runner, step, argv, &self.callback_dir(), timeout).await;
         self.end(step, told)
+    }
+
+    /// What the attempt tells of the image that callbacks see as `BUILD_IMAGE`: the one that is run, else the last one.
+    pub(super) fn show_image(&mut self, built: &Built) {
+        let result = &built.result;
+        let main = self.work.project.run.as_ref().map(|run| &run.image);
+        if main.is_some_and(|main| *main != result.image) {
+            return;
+        }
+        self.name_image(
+            result,
+            built
+                .tags
+                .first()
+                .cloned()
+                .or(built.staged.as_ref().map(ToString::to_string)),
+        );
+        self.report.built(ImageReport {
+            id: result.id.clone(),
+            digest: result.digest.clone(),
+            tags: built.tags.clone(),
+            containerfile: built.containerfile.clone(),
+            bases: result.bases.iter().map(|base| base.name.clone()).collect(),
+        });
+    }
+
+    /// Sets the variables that name an image.
+    fn name_image(&mut self, result: &ImageResult, name: Option<String>) {
+        let released = result.released.first().map(ToString::to_string);
+        let id = result.id.as_ref().map(ToString::to_string);
+        let digest = result.digest.as_ref().map(ToString::to_string);
+        let variables = [
+            ("BUILD_IMAGE", released.or(name).or_else(|| id.clone())),
+            ("BUILD_IMAGE_DIGEST", digest.or_else(|| id.clone())),
+            ("BUILD_IMAGE_ID", id),
+        ];
+        for (name, value) in variables {
+            self.runner.env.extend(value.map(|value| (name.into(), value.into())));
+        }
+    }
+
+    /// The main image as it is after its release.
+    pub(super) fn show_release(&mut self) {
+        let main = self.work.project.run.as_ref().map(|run| run.image.clone());
+        let mut released = self.results.iter().rev().filter(|result| !result.released.is_empty());
+        let shown = released
+            .find(|result| main.as_ref().is_none_or(|main| result.image == *main))
+            .cloned();
+        if let Some(result) = shown {
+            self.name_image(&result, None);
+        }
+    }
+
+    fn image_id(&self) -> Option<String> {
+        let main = self.work.project.run.as_ref().map(|run| &run.image);
+        let mut built = self.results.iter().rev().filter(|result| result.id.is_some());
+        let result = built.find(|result| main.is_none_or(|main| result.image == *main))?;
+        result.id.as_ref().map(ToString::to_string)
+    }
+
+    /// The connection over ssh that the checkout uses too.
+    pub(super) async fn ssh_socket(&self) -> Option<PathBuf> {
+        let project = &self.work.project;
+        let question = Question::new(&project.remote, project_variables(project));
+        self.work.asker.ssh_socket(&self.runner, &question).await
+    }
+
+    /// When the commit was made, by its committer's clock.
+    pub(super) async fn commit_time(&self) -> Result<Timestamp, Failure> {
+        git::commit_time(&self.runner, &self.checkout_dir(), &self.work.job.commit).await
     }
 
     fn setup(&mut self) -> Result<JobEnv, Failure> {
@@ -283,8 +385,7 @@ impl<'a> Attempt<'a> {
     async fn checkout(&mut self) -> Result<(), Failure> {
         let project = &self.work.project;
         let dir = self.checkout_dir();
-        let question = Question::new(&project.remote, project_variables(project));
-        let ssh_socket = self.work.asker.ssh_socket(&self.runner, &question).await;
+        let ssh_socket = self.ssh_socket().await;
         let checkout = Checkout {
             remote: &project.remote,
             reference: &self.work.job.reference,
@@ -308,15 +409,19 @@ impl<'a> Attempt<'a> {
 
     /// Tidies up after what was cut off, tells the error callback, and finishes the report.
     async fn close(&mut self, result: &Result<(), (Step, Failure)>) {
+        self.report.results(&self.results);
         let Err((step, failure)) = result else {
+            self.tidy(true);
             self.report.done(Outcome::Succeeded, None, false);
             self.write_report();
             return;
         };
+        let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
+        let will_retry = failure.kind == FailureKind::Errored && !self.work.last && !self.work.cancel.is_asked();
+        self.tidy(!interrupted && !will_retry);
         if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
             self.remove_containers().await;
         }
-        let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
         if interrupted {
             self.runner.note(
                 *step,
@@ -326,7 +431,6 @@ impl<'a> Attempt<'a> {
             self.write_report();
             return;
         }
-        let will_retry = failure.kind == FailureKind::Errored && !self.work.last && !self.work.cancel.is_asked();
         let outcome = failure.outcome();
         self.runner.note(*step, &format!("{outcome}: {failure}"));
         self.report
@@ -361,7 +465,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn remove_containers(&self) {
+    pub(super) async fn remove_containers(&self) {
         let mut runner = self.runner.clone();
         runner.cancel = Cancel::new();
         match self

@@ -1,6 +1,6 @@
 //! The environment of a job's commands, and which parts of it an image may see.
 
-use crate::config::{EnvLayer, Project};
+use crate::config::{EnvLayer, Project, SecretFile};
 use crate::model::{Failure, Job, RefKind, is_job_variable, mask_url, parse_env_file};
 use crate::process::Masks;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,8 @@ pub(super) struct JobEnv {
     pub public: BTreeSet<String>,
     /// What the run gets: `public` and the env files' names.
     pub run: BTreeSet<String>,
+    /// What the files of the images' secrets hold: no command gets it by its environment.
+    files: Vec<Vec<u8>>,
 }
 
 impl JobEnv {
@@ -34,9 +36,9 @@ impl JobEnv {
 
     /// The patterns by which they are masked.
     pub fn masks(&self) -> Result<Masks, Failure> {
-        let values = self.secret_values();
-        Masks::new(values.into_iter().map(|value| value.as_encoded_bytes()))
-            .map_err(|e| Failure::errored(format!("cannot keep the env_file's values out of logs: {e}")))
+        let values = self.secret_values().into_iter().map(|value| value.as_encoded_bytes());
+        Masks::new(values.chain(self.files.iter().map(Vec::as_slice)))
+            .map_err(|e| Failure::errored(format!("cannot keep secrets out of logs: {e}")))
     }
 
     /// Everything but secrets: for commands of which they cannot be masked.
@@ -50,6 +52,9 @@ impl JobEnv {
         self.run.contains(name) && !self.public.contains(name)
     }
 }
+
+/// The longest secret that is masked, and so the longest that may be used.
+const LONGEST_SECRET: u64 = 64 << 10;
 
 /// Paths on this machine, which mean nothing in a container: the run has its own for two of them.
 const HOST_ONLY: [&str; 4] = ["BUILD_DIR", "BUILD_LOG", "BUILD_PATH", "BUILD_DROP"];
@@ -70,7 +75,29 @@ pub(super) fn job_env(project: &Project, job: &Job, dir: &Path) -> (JobEnv, Resu
         env.all.push((name.into(), value));
     }
     env.run.extend(env.public.iter().cloned());
+    let mut result = result;
+    for (name, file) in project.images.iter().flat_map(|image| &image.secrets) {
+        match secret_file(file) {
+            Ok(secret) => env.files.push(secret),
+            Err(why) => result = result.and(Err(Failure::errored(format!("the secret {name}: {why}")))),
+        }
+    }
     (env, result)
+}
+
+/// Reads a secret, to be masked; what the engine gives to the build it reads by itself.
+fn secret_file(file: &SecretFile) -> Result<Vec<u8>, String> {
+    let path = file.resolve().map_err(|error| error.to_string())?;
+    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    // Asked first: reading a pipe would wait for ever.
+    let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+    if !metadata.is_file() || metadata.len() > LONGEST_SECRET {
+        return Err(format!(
+            "{} is not a file of {LONGEST_SECRET} bytes at most",
+            path.display()
+        ));
+    }
+    std::fs::read(&path).map_err(unreadable)
 }
 
 fn layers(project: &Project) -> (JobEnv, Result<(), Failure>) {
@@ -78,6 +105,7 @@ fn layers(project: &Project) -> (JobEnv, Result<(), Failure>) {
         all: Vec::new(),
         public: BTreeSet::new(),
         run: BTreeSet::new(),
+        files: Vec::new(),
     };
     let mut result = Ok(());
     for layer in &project.env {

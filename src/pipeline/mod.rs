@@ -4,11 +4,27 @@
 //! result is not its business.
 
 mod attempt;
+mod bases;
+mod build;
+mod compare;
+mod desk;
 mod env;
-mod image;
+mod images;
+mod kaniko;
+mod labels;
+mod locks;
+mod prepare;
+mod release;
+mod render;
 mod report;
 mod rsync;
+mod run;
+mod select;
+mod stage;
 
 pub use attempt::{Finished, Work, run};
+pub use build::scratch;
+pub use desk::{Announced, Desk};
 pub use env::project_variables;
-pub use image::scratch;
+pub use locks::ReleaseLocks;
+pub use select::LastGood;

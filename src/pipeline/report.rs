@@ -1,6 +1,6 @@
 //! `build.json`: everything about a job, for people and callbacks. Never read back.
 
-use crate::model::{Job, Outcome, RefName, Step, mask_url};
+use crate::model::{Digest, ImageName, ImageResult, Job, Outcome, RefName, Step, mask_url};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::io::Write;
@@ -40,12 +40,21 @@ pub(super) struct Report {
     directory: PathBuf,
     log: &'static str,
     steps: Vec<StepReport>,
-    image: Option<ImageReport>,
+    /// The main one: what callbacks see as `BUILD_IMAGE`.
+    #[serde(rename = "image")]
+    main: Option<ImageReport>,
+    /// What became of each.
+    images: Vec<ImageResult>,
+    /// Whose steps these are, where a project has several images.
+    #[serde(skip)]
+    pub(super) image: Option<ImageName>,
 }
 
 #[derive(Debug, Serialize)]
 struct StepReport {
     step: Step,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ImageName>,
     started: Timestamp,
     duration_ms: Option<i64>,
     error: Option<String>,
@@ -54,7 +63,8 @@ struct StepReport {
 /// What was built.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ImageReport {
-    pub id: String,
+    pub id: Option<Digest>,
+    pub digest: Option<Digest>,
     pub tags: Vec<String>,
     pub containerfile: PathBuf,
     pub bases: Vec<String>,
@@ -89,6 +99,8 @@ impl Report {
             directory: directory.to_owned(),
             log: "build.log",
             steps: Vec::new(),
+            main: None,
+            images: Vec::new(),
             image: None,
         }
     }
@@ -96,6 +108,7 @@ impl Report {
     pub fn begin(&mut self, step: Step) {
         self.steps.push(StepReport {
             step,
+            image: self.image.clone(),
             started: Timestamp::now(),
             duration_ms: None,
             error: None,
@@ -110,7 +123,11 @@ impl Report {
     }
 
     pub fn built(&mut self, image: ImageReport) {
-        self.image = Some(image);
+        self.main = Some(image);
+    }
+
+    pub fn results(&mut self, images: &[ImageResult]) {
+        self.images = images.to_vec();
     }
 
     pub fn interrupted(&mut self) {

@@ -2,7 +2,7 @@
 
 use super::handle::Turn;
 use super::retry::{backoff, later};
-use crate::model::{Failure, FailureKind, JobId, JobState, Outcome, Step, Write};
+use crate::model::{Failure, FailureKind, JobId, JobState, Outcome, ReleasePlan, Step, Write};
 
 impl Turn<'_> {
     pub(super) fn recovered(&mut self) {
@@ -31,21 +31,29 @@ impl Turn<'_> {
         });
     }
 
+    /// Recorded before the first reference moves: what is cut off then is finished, and not begun again.
+    pub(super) fn releasing(&mut self, id: JobId, plan: ReleasePlan) {
+        let running = self.state.jobs.get(&id).is_some_and(|job| job.is_running());
+        if running && self.state.releasing.get(&id) != Some(&plan) {
+            self.state.releasing.insert(id, plan.clone());
+            self.decision.writes.push(Write::Releasing { job: id, plan });
+        }
+    }
+
     pub(super) fn attempt_ended(
         &mut self,
         id: JobId,
         result: Result<(), (Step, Failure)>,
-        image_id: Option<String>,
+        recorded: Write,
         last: bool,
     ) {
         let Some(job) = self.state.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
             return;
         };
-        self.decision.writes.push(Write::AttemptEnd {
-            job: id,
-            failure: result.clone().err(),
-            image_id,
-        });
+        if let Write::AttemptEnd { void: true, .. } = recorded {
+            self.state.releasing.remove(&id);
+        }
+        self.decision.writes.push(recorded);
         let (step, failure) = match result {
             Ok(()) => {
                 self.put(id, |job| {

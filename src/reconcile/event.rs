@@ -1,6 +1,6 @@
 //! What can happen, and what follows from it.
 
-use crate::model::{CommitId, Failure, JobId, ProjectName, RefName, Step, Write};
+use crate::model::{CommitId, Failure, ImageResult, JobId, ProjectName, RefName, ReleasePlan, Step, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -34,6 +34,13 @@ pub enum Event {
         /// Which.
         job: JobId,
     },
+    /// A running attempt is about to release.
+    Releasing {
+        /// Whose.
+        job: JobId,
+        /// What, and to where.
+        plan: ReleasePlan,
+    },
     /// An attempt has ended.
     AttemptEnded {
         /// Whose.
@@ -42,6 +49,10 @@ pub enum Event {
         result: Result<(), (Step, Failure)>,
         /// The image that it built.
         image_id: Option<String>,
+        /// What became of each image.
+        images: Vec<ImageResult>,
+        /// What it was about to release cannot be finished.
+        void: bool,
         /// An error is not tried again, as the attempt was told when it began, and told the error callback.
         last: bool,
     },

@@ -24,12 +24,24 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             commit,
         } => turn.build_requested(&project, &reference, &commit),
         Event::CancelRequested { job } => turn.cancel_requested(job),
+        Event::Releasing { job, plan } => turn.releasing(job, plan),
         Event::AttemptEnded {
             job,
             result,
             image_id,
+            images,
+            void,
             last,
-        } => turn.attempt_ended(job, result, image_id, last),
+        } => {
+            let recorded = Write::AttemptEnd {
+                job,
+                failure: result.clone().err(),
+                image_id,
+                images,
+                void,
+            };
+            turn.attempt_ended(job, result, recorded, last);
+        }
         Event::ConfigChanged | Event::Tick => {}
         Event::Drain => {
             if turn.state.mode == Mode::Normal {
@@ -73,6 +85,7 @@ impl Turn<'_> {
         let job = job.clone();
         if !job.is_live() {
             self.state.jobs.remove(&id);
+            self.state.releasing.remove(&id);
         }
         self.decision.writes.push(Write::Job { job, lasting });
     }
@@ -182,7 +195,7 @@ impl Turn<'_> {
         let mut newest: BTreeMap<(&ProjectName, &RefName), &Job> = BTreeMap::new();
         let mut stale = Vec::new();
         for job in self.state.jobs.values() {
-            if !job.is_queued() || job.reason == Reason::Manual {
+            if !job.is_queued() || job.reason == Reason::Manual || self.state.releasing.contains_key(&job.id) {
                 continue;
             }
             if let Some(older) = newest.insert((&job.project, &job.reference), job) {

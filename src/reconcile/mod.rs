@@ -7,6 +7,7 @@ mod asked;
 mod ends;
 mod event;
 mod handle;
+mod overtaken;
 mod polls;
 mod queue;
 mod retry;
@@ -15,6 +16,7 @@ mod sight;
 
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
+pub use overtaken::overtaken;
 pub use queue::next_wake;
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};

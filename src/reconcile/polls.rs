@@ -73,11 +73,14 @@ impl Turn<'_> {
         }
     }
 
-    /// Queued jobs of a ref that what a poll sees may end: all but those that a person asked for.
+    /// Queued jobs of a ref that what a poll sees may end: all but those that a person asked for, and those whose
+    /// release has begun.
     pub(super) fn superseded_by_polls(&self, project: &ProjectName, reference: &RefName) -> Vec<Job> {
         self.state
             .live(project, reference)
-            .filter(|job| job.is_queued() && job.reason != Reason::Manual)
+            .filter(|job| {
+                job.is_queued() && job.reason != Reason::Manual && !self.state.releasing.contains_key(&job.id)
+            })
             .cloned()
             .collect()
     }

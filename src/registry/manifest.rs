@@ -104,6 +104,14 @@ struct Raw {
 }
 
 impl Manifest {
+    /// Of the image's config: what engines call the image's id. None for an index.
+    pub fn config_digest(&self) -> Option<&Digest> {
+        match &self.parsed {
+            Parsed::Image { config, .. } => Some(&config.digest),
+            Parsed::Index { .. } => None,
+        }
+    }
+
     /// Reads bytes that were announced as a media type, which may be empty. The error says what is wrong with them.
     pub fn read(bytes: Vec<u8>, announced: &str) -> Result<Self, String> {
         let raw: Raw = serde_json::from_slice(&bytes).map_err(|e| format!("a manifest that cannot be read ({e})"))?;

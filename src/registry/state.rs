@@ -20,6 +20,13 @@ use std::time::{Duration, Instant, SystemTime};
 #[derive(Clone)]
 pub struct Registries(pub(super) Arc<State>);
 
+/// Without what it knows: there are secrets in it.
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registries").finish_non_exhaustive()
+    }
+}
+
 pub(super) struct State {
     settings: BTreeMap<String, RegistrySettings>,
     pub deadlines: Deadlines,
@@ -89,6 +96,11 @@ impl Registries {
     /// The last reading of each registry that limits pulls and says so.
     pub fn limits(&self) -> Vec<LimitReading> {
         lock(&self.0.limits).values().cloned().collect()
+    }
+
+    /// What the config says of a registry; none if it does not name it.
+    pub fn settings(&self, registry: &str) -> Option<&RegistrySettings> {
+        self.0.settings.get(registry)
     }
 
     /// Hosts that want to be left alone now.

@@ -3,6 +3,8 @@
 //! The daemon commits a decision here before it acts on it. Nothing is ever replaced: a database that is damaged, newer
 //! or not ours is refused. Only this module knows SQL.
 
+mod attempts;
+mod images;
 mod lock;
 mod open;
 mod read;
@@ -10,10 +12,11 @@ mod rows;
 mod schema;
 mod write;
 
+pub use attempts::{Attempt, FreeName};
+pub use images::ImageRecord;
 pub use lock::{Lock, LockError};
 pub use open::{Store, StoreError};
 pub use read::{AttemptRecord, JobFilter, JobRecord, RemoteTrouble};
-pub use write::{Attempt, FreeName};
 
 /// The database's name in the workdir.
 pub const DATABASE: &str = "pipelined.db";

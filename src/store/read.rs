@@ -79,6 +79,7 @@ impl Store {
         })? {
             state.jobs.insert(record.job.id, record.job);
         }
+        state.releasing = self.release_plans()?;
         let newest: i64 = self
             .connection
             .query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get(0))
@@ -242,7 +243,7 @@ impl Store {
         Ok(rows.into_iter().collect())
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         text: &str,
         values: impl rusqlite::Params,

@@ -5,7 +5,8 @@ pub(super) const APPLICATION_ID: i32 = 0x5049_5044;
 
 /// One script a version: the first makes an empty database version 1, the next takes 1 to 2, and so on. Times are
 /// milliseconds since 1970, refs are bytes.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -64,4 +65,37 @@ CREATE TABLE attempts (
     image_id TEXT,
     PRIMARY KEY (job, n)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE image_results (
+    job         INTEGER NOT NULL REFERENCES jobs (id),
+    image       TEXT NOT NULL,
+    status      TEXT NOT NULL,
+    note        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    image_id    TEXT,
+    digest      TEXT,
+    -- JSON: the bases with their digests, and the references that were moved
+    bases       TEXT NOT NULL,
+    released    TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (job, image)
+) STRICT, WITHOUT ROWID;
+
+-- where each release reference points, as far as we moved it
+CREATE TABLE releases (
+    reference TEXT PRIMARY KEY,
+    digest    TEXT NOT NULL,
+    image     TEXT NOT NULL,
+    job       INTEGER NOT NULL REFERENCES jobs (id),
+    at        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- releases that have begun and are to be finished, with the attempt whose directory has what they need
+CREATE TABLE release_plans (
+    job     INTEGER PRIMARY KEY REFERENCES jobs (id),
+    attempt INTEGER NOT NULL,
+    plan    TEXT NOT NULL
+) STRICT;
+",
+];

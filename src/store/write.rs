@@ -1,24 +1,12 @@
 //! Committing a decision.
 
+use super::attempts::{Attempt, FreeName, begin_attempt};
+use super::images;
 use super::open::{Store, StoreError, sql};
 use super::rows::failure_json;
-use crate::model::{CommitId, Job, JobId, JobState, ProjectName, RefName, Write};
+use crate::model::{CommitId, Job, JobState, ProjectName, RefName, Write};
 use jiff::Timestamp;
 use rusqlite::{Transaction, TransactionBehavior, params};
-
-/// An attempt that was begun: where it runs is settled in the transaction that records it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Whose.
-    pub job: JobId,
-    /// Counts the job's attempts from 1, interrupted ones included.
-    pub n: i64,
-    /// The directory's name below the ref's, without `.tmp`.
-    pub dir: String,
-}
-
-/// Whether a directory of this name can be made for the ref.
-pub type FreeName<'a> = &'a dyn Fn(&ProjectName, &RefName, &str) -> bool;
 
 impl Store {
     /// Records all of a decision, or nothing. Answers with the attempts that begin.
@@ -35,7 +23,13 @@ impl Store {
             match write {
                 Write::Job { job, lasting } => put_job(&transaction, job, *lasting, now)?,
                 Write::Attempt(job) => begun.push(begin_attempt(&transaction, *job, now, free)?),
-                Write::AttemptEnd { job, failure, image_id } => {
+                Write::AttemptEnd {
+                    job,
+                    failure,
+                    image_id,
+                    images,
+                    void,
+                } => {
                     let failure = failure_json(failure.as_ref());
                     execute(
                         &transaction,
@@ -44,7 +38,12 @@ impl Store {
                          WHERE job = ?1 AND ended IS NULL AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
                         params![job.0, now.as_millisecond(), failure, image_id],
                     )?;
+                    images::put_results(&transaction, *job, images, now)?;
+                    if *void {
+                        images::forget_plan(&transaction, *job)?;
+                    }
                 }
+                Write::Releasing { job, plan } => images::put_plan(&transaction, *job, plan)?,
                 Write::Ref {
                     project,
                     reference,
@@ -78,7 +77,11 @@ impl Store {
     }
 }
 
-fn execute(transaction: &Transaction<'_>, text: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+pub(super) fn execute(
+    transaction: &Transaction<'_>,
+    text: &str,
+    values: impl rusqlite::Params,
+) -> Result<(), StoreError> {
     transaction
         .prepare_cached(text)
         .and_then(|mut statement| statement.execute(values))
@@ -144,76 +147,13 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
             job.cause,
         ],
     )?;
+    if outcome.is_some() {
+        images::forget_plan(transaction, job.id)?;
+    }
     execute(
         transaction,
         "INSERT INTO projects (name, last_number) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET last_number = max(last_number, excluded.last_number)",
         params![job.project.as_str(), job.number],
     )
-}
-
-/// The name of a new attempt's directory: the short commit, longer only where another commit of the ref has the same,
-/// and `.2`, `.3`, … where the commit had attempts before.
-fn begin_attempt(
-    transaction: &Transaction<'_>,
-    job: JobId,
-    now: Timestamp,
-    free: FreeName<'_>,
-) -> Result<Attempt, StoreError> {
-    let read = sql("read");
-    let (project, reference, commit): (String, Vec<u8>, String) = transaction
-        .query_row(
-            "SELECT project, ref, commit_id FROM jobs WHERE id = ?1",
-            [job.0],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .map_err(&read)?;
-    let n: i64 = transaction
-        .query_row(
-            "SELECT coalesce(max(n), 0) + 1 FROM attempts WHERE job = ?1",
-            [job.0],
-            |row| row.get(0),
-        )
-        .map_err(&read)?;
-    let mut run: i64 = transaction
-        .query_row(
-            "SELECT coalesce(max(run), 0) + 1 FROM attempts JOIN jobs ON jobs.id = attempts.job
-             WHERE project = ?1 AND ref = ?2 AND commit_id = ?3",
-            params![project, reference, commit],
-            |row| row.get(0),
-        )
-        .map_err(&read)?;
-    let mut digits = CommitId::SHORT;
-    while digits < commit.len() && {
-        let others: i64 = transaction
-            .query_row(
-                "SELECT count(*) FROM attempts JOIN jobs ON jobs.id = attempts.job
-                 WHERE project = ?1 AND ref = ?2 AND commit_id <> ?3 AND substr(commit_id, 1, ?4) = ?5",
-                params![project, reference, commit, digits as i64, &commit[..digits]],
-                |row| row.get(0),
-            )
-            .map_err(&read)?;
-        others > 0
-    } {
-        digits += 4;
-    }
-    let short = &commit[..digits.min(commit.len())];
-    let project = super::rows::project(project)?;
-    let reference = super::rows::reference(reference)?;
-    let dir = loop {
-        let name = match run {
-            1 => short.to_owned(),
-            run => format!("{short}.{run}"),
-        };
-        if free(&project, &reference, &name) {
-            break name;
-        }
-        run += 1;
-    };
-    execute(
-        transaction,
-        "INSERT INTO attempts (job, n, dir, run, started) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![job.0, n, dir, run, now.as_millisecond()],
-    )?;
-    Ok(Attempt { job, n, dir })
 }

@@ -17,6 +17,7 @@ enum Op {
     Poll(&'static str),
     Build(&'static str, &'static str),
     Cancel(Index),
+    Release(Index),
     Succeed(Index),
     Fail(Index, FailureKind),
     Pass(i64),
@@ -48,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         14 => p().prop_map(Op::Poll),
         3 => (p(), r()).prop_map(|(p, r)| Op::Build(p, r)),
         2 => any::<Index>().prop_map(Op::Cancel),
+        3 => any::<Index>().prop_map(Op::Release),
         6 => any::<Index>().prop_map(Op::Succeed),
         8 => (any::<Index>(), kind).prop_map(|(i, k)| Op::Fail(i, k)),
         4 => select(vec![1i64, 29, 31, 61, 86_400, -1, -31, -86_400]).prop_map(Op::Pass),
@@ -73,6 +75,12 @@ fn apply(world: &mut World, op: Op) {
             let live = world.live();
             if !live.is_empty() {
                 world.cancel(*i.get(&live));
+            }
+        }
+        Op::Release(i) => {
+            let running = world.running();
+            if !running.is_empty() {
+                world.release(*i.get(&running));
             }
         }
         Op::Succeed(i) => {

@@ -1,9 +1,13 @@
 //! The settled questions, one by one. A story has a line a job: number, ref, commit, where it stands.
 
-use crate::world::{World, config, patterns, project, reference};
+use crate::world::{MAX_DELAY, World, config, patterns, project, reference};
+use jiff::Timestamp;
 use pipelined::config::Initial;
-use pipelined::model::{FailureKind, JobId, Outcome};
-use pipelined::reconcile::{Effect, Event};
+use pipelined::model::{
+    Content, Digest, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, JobId, Outcome, PlannedRelease,
+    Release, ReleasePlan,
+};
+use pipelined::reconcile::{Effect, Event, overtaken};
 use rstest::rstest;
 
 /// One project, `p`, and one slot.
@@ -272,6 +276,68 @@ fn a_newer_commit_takes_the_place_of_a_retry() {
     assert_eq!(world.story(), ["1 main 1 running", "2 main 2 queued"]);
     world.end(JobId(1), FailureKind::Errored);
     assert_eq!(world.story(), ["1 main 1 superseded", "2 main 2 running"]);
+}
+
+#[test]
+fn nothing_takes_the_place_of_a_release_that_has_begun() {
+    let mut world = looked_at();
+    world.push("p", "main", 1);
+    world.poll("p");
+    world.release(JobId(1));
+    world.crash();
+    world.end(JobId(1), FailureKind::Errored);
+    world.push("p", "main", 2);
+    world.poll("p");
+    assert_eq!(world.story(), ["1 main 1 queued", "2 main 2 running"]);
+    world.end_ok(JobId(2));
+    world.delete("p", "main");
+    world.poll("p");
+    world.pass(MAX_DELAY);
+    assert_eq!(world.story(), ["1 main 1 running", "2 main 2 succeeded"]);
+    world.end_ok(JobId(1));
+    assert!(world.state.releasing.is_empty());
+}
+
+#[test]
+fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
+    let reference = |text| ImageRef::parse(text).unwrap();
+    let digest = Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap();
+    let result = ImageResult {
+        image: ImageName::new("a").unwrap(),
+        status: ImageStatus::Built,
+        note: String::new(),
+        fingerprint: String::new(),
+        id: Some(digest.clone()),
+        digest: Some(digest.clone()),
+        bases: Vec::new(),
+        released: Vec::new(),
+    };
+    let plan = ReleasePlan {
+        images: vec![PlannedRelease {
+            result,
+            content: Content::Engine(digest.clone()),
+            targets: ["r.io/a:new", "r.io/a:old", "r.io/a:own", "r.io/a:none"]
+                .map(reference)
+                .into(),
+        }],
+        ..ReleasePlan::default()
+    };
+    let release = |text, job| {
+        let release = Release {
+            reference: reference(text),
+            digest: digest.clone(),
+            job: JobId(job),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        (release.reference.clone(), release)
+    };
+    let releases = [
+        release("r.io/a:new", 8),
+        release("r.io/a:old", 6),
+        release("r.io/a:own", 7),
+    ]
+    .into();
+    assert_eq!(overtaken(&plan, &releases, JobId(7)), [reference("r.io/a:new")].into());
 }
 
 #[test]

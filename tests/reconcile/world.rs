@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use pipelined::config::{Config, EngineKind, Initial, LogConfig, LogFormat, Pattern, Project, Retry};
 use pipelined::model::{
-    CommitId, Failure, FailureKind, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, State, Step,
-    Write,
+    CommitId, Failure, FailureKind, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, ReleasePlan,
+    State, Step, Write,
 };
 use pipelined::reconcile::{Decision, Effect, Event, handle, is_selected};
 use pipelined::store::{JobFilter, JobRecord, Store};
@@ -197,8 +197,16 @@ impl World {
             job,
             result: Ok(()),
             image_id: Some(format!("sha256:{job}")),
+            images: Vec::new(),
+            void: false,
             last,
         })
+    }
+
+    /// The attempt says that its release begins.
+    pub fn release(&mut self, job: JobId) -> Decision {
+        let plan = ReleasePlan::default();
+        self.event(Event::Releasing { job, plan })
     }
 
     pub fn end(&mut self, job: JobId, kind: FailureKind) -> Decision {
@@ -207,6 +215,8 @@ impl World {
             job,
             result: Err((Step::Build, Failure::new(kind, "no"))),
             image_id: None,
+            images: Vec::new(),
+            void: false,
             last,
         })
     }
@@ -294,7 +304,7 @@ impl World {
         for write in &decision.writes {
             let job = match write {
                 Write::Job { job, .. } => job,
-                Write::Attempt(id) | Write::AttemptEnd { job: id, .. } => {
+                Write::Attempt(id) | Write::AttemptEnd { job: id, .. } | Write::Releasing { job: id, .. } => {
                     assert!(!self.done.contains_key(id), "{write:?} of a job that has its outcome");
                     continue;
                 }
@@ -312,6 +322,12 @@ impl World {
             }
             if let JobState::Done(outcome) = job.state {
                 self.done.insert(job.id, outcome);
+                // An attempt that finds its commit gone says so itself, and is none that releases.
+                let by_itself = matches!(event, Event::AttemptEnded { .. });
+                assert!(
+                    outcome != Outcome::Superseded || by_itself || !before.releasing.contains_key(&job.id),
+                    "a release that has begun was superseded: {job:?}"
+                );
                 let by_poll = matches!(event, Event::RefsListed { .. });
                 let asked_for = before.jobs.get(&job.id).is_some_and(|job| job.reason == Reason::Manual);
                 assert!(

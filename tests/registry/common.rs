@@ -28,6 +28,7 @@ pub fn runner(scratch: &Scratch) -> Runner {
     let mut env: Vec<_> = env.map(|(name, dir)| (name.into(), scratch.join(dir).into())).into();
     env.push(("REGISTRY_AUTH_FILE".into(), "".into()));
     Runner {
+        masks: pipelined::process::Masks::default(),
         supervisor: Supervisor::new(env!("CARGO_BIN_EXE_pipelined")),
         marker: Marker::job("registry-test", JobId(1), 1),
         env,

@@ -1,23 +1,19 @@
-//! What of an image's table makes another image of it.
+//! What of an image's table makes it worth another build.
 
 use super::images::{image, project};
 use crate::config::EnvLayer;
 
 #[test]
-fn a_fingerprint_is_of_what_decides_the_content() {
+fn a_fingerprint_is_of_what_decides_what_becomes_of_an_image() {
     let of = |lines: &str| image(lines).fingerprint(&[]);
     let bare = of("");
     for same in [
         "context = \".\"",
         "pull = \"never\"",
         "cache = false",
-        "tags = \"x\"",
         "watch = \"x\"",
-        "test = \"t\"",
+        // Of a test that is not there.
         "test_network = \"host\"",
-        "staging = \"r.io/x\"",
-        "release = \"r.io/x\"",
-        "release_refs = \"main\"",
     ] {
         assert_eq!(of(same), bare, "{same}");
     }
@@ -34,6 +30,14 @@ fn a_fingerprint_is_of_what_decides_the_content() {
         "secrets.a.file = \"x\"",
         "secrets.b.file = \"x\"",
         "source_date_epoch = \"commit\"",
+        "tags = \"r.io/x\"",
+        "test = \"t u\"",
+        "test = \"t\"",
+        "test = \"t\"\ntest_network = \"host\"",
+        "staging = \"r.io/x\"",
+        "release = \"r.io/x\"",
+        "release = [\"r.io/x\", \"r.io/y\"]",
+        "release_refs = \"main\"",
     ] {
         all.push(of(other));
     }

@@ -1,0 +1,192 @@
+//! What there is to say of one image on one ref. Pure.
+
+use crate::config::Project;
+use crate::model::{
+    BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageStatus, Job, JobId, ProjectName, RefName, Release,
+};
+use crate::store::ImageRecord;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `images --json`. These names are a promise, as those of `status`.
+#[derive(Debug, Serialize)]
+pub(super) struct ImageView {
+    /// The project's name, and the image's behind a slash where it has one of its own.
+    pub name: String,
+    /// Whose.
+    pub project: ProjectName,
+    /// Its name in the project.
+    pub image: ImageName,
+    /// On which ref; none if it was never built.
+    #[serde(rename = "ref")]
+    pub reference: Option<RefName>,
+    /// current, building, waiting, failed, outdated, never built.
+    pub state: &'static str,
+    /// Why that is so; empty if it goes without saying.
+    pub why: String,
+    /// Of its manifest, or its id where no registry has it.
+    pub digest: Option<Digest>,
+    /// The engine's name of it: the digest of its config.
+    pub id: Option<Digest>,
+    /// Where it was released.
+    pub released: Vec<ReleasedView>,
+    /// The commit that it was built from.
+    pub commit: Option<CommitId>,
+    /// The job that built it.
+    pub job: Option<JobId>,
+    /// When.
+    pub at: Option<Timestamp>,
+    /// What it stands on.
+    pub bases: Vec<BaseUsed>,
+}
+
+/// A release reference.
+#[derive(Debug, Serialize)]
+pub(super) struct ReleasedView {
+    /// In normal form.
+    pub reference: ImageRef,
+    /// What it points at by now, if another job has moved it since.
+    pub now: Option<Digest>,
+}
+
+/// A state, and why.
+pub(super) type Stands = (&'static str, String);
+
+impl ImageView {
+    /// Of an image that no job has come to yet.
+    pub fn never_built(project: &ProjectName, image: &ImageName, live: &[Job]) -> Self {
+        let job = live.iter().find(|job| job.project == *project);
+        let (state, why) = job.map_or(("never built", String::new()), live_state);
+        Self {
+            name: full_name(project, image),
+            project: project.clone(),
+            image: image.clone(),
+            reference: None,
+            state,
+            why,
+            digest: None,
+            id: None,
+            released: Vec::new(),
+            commit: None,
+            job: None,
+            at: None,
+            bases: Vec::new(),
+        }
+    }
+
+    /// Of a record; what is told of its content is that of the last good build.
+    pub fn new(
+        good: Option<ImageRecord>,
+        newest: ImageRecord,
+        (state, why): Stands,
+        releases: &BTreeMap<ImageRef, Release>,
+    ) -> Self {
+        let name = full_name(&newest.project, &newest.result.image);
+        let (project, image, reference) = (newest.project, newest.result.image, newest.reference);
+        let mut view = Self {
+            name,
+            project,
+            image,
+            reference: Some(reference),
+            state,
+            why,
+            digest: None,
+            id: None,
+            released: Vec::new(),
+            commit: None,
+            job: None,
+            at: None,
+            bases: Vec::new(),
+        };
+        if let Some(good) = good {
+            let now = |reference: &ImageRef| {
+                let release = releases.get(reference)?;
+                (Some(&release.digest) != good.result.digest.as_ref()).then(|| release.digest.clone())
+            };
+            let released = good.result.released.iter();
+            view.released = released
+                .map(|reference| ReleasedView {
+                    now: now(reference),
+                    reference: reference.clone(),
+                })
+                .collect();
+            view.digest = good.result.digest;
+            view.id = good.result.id;
+            view.commit = Some(good.commit);
+            view.job = Some(good.job);
+            view.at = Some(good.at);
+            view.bases = good.result.bases;
+        }
+        view
+    }
+}
+
+/// `ruby`, or `ruby/slim` where a project has several images.
+pub(super) fn full_name(project: &ProjectName, image: &ImageName) -> String {
+    match project.as_str() == image.as_str() {
+        true => project.to_string(),
+        false => format!("{project}/{image}"),
+    }
+}
+
+fn live_state(job: &Job) -> Stands {
+    let id = job.id;
+    match job.is_running() {
+        true => ("building", format!("job {id} is running")),
+        false if job.note.is_empty() => ("waiting", format!("job {id}: {}", job.cause)),
+        false => ("waiting", format!("job {id}: {}", job.note)),
+    }
+}
+
+/// How an image stands. `known` tells whether the config is; `job` is the one that is live on the ref.
+pub(super) fn state_of(
+    config: Option<&Project>,
+    known: bool,
+    good: Option<&ImageRecord>,
+    newest: &ImageRecord,
+    job: Option<&Job>,
+    tip: Option<&CommitId>,
+    releases: &BTreeMap<ImageRef, Release>,
+) -> Stands {
+    if let Some(job) = job {
+        return live_state(job);
+    }
+    if matches!(newest.result.status, ImageStatus::Failed | ImageStatus::Blocked) {
+        return ("failed", format!("job {}: {}", newest.job, newest.result.note));
+    }
+    let image = config.and_then(|project| {
+        let images = project.images.iter();
+        let mut of_name = images.filter(|image| image.name == newest.result.image);
+        Some((project, of_name.next()?))
+    });
+    if known && image.is_none() {
+        return ("outdated", "it is not in the config any more".to_owned());
+    }
+    if tip.is_none() {
+        return ("outdated", "its ref is gone, or not followed any more".to_owned());
+    }
+    if tip.is_some_and(|tip| *tip != newest.commit) {
+        let tip = tip.map(CommitId::short).unwrap_or_default();
+        return ("outdated", format!("the ref is at {tip}, which was not built"));
+    }
+    let Some(good) = good else {
+        return ("never built", String::new());
+    };
+    if let Some((project, image)) = image
+        && image.fingerprint(&project.env) != good.result.fingerprint
+    {
+        return ("outdated", "its config has changed since".to_owned());
+    }
+    match good.result.bases.iter().find_map(|base| moved(base, releases)) {
+        Some(why) => ("outdated", why),
+        None => ("current", String::new()),
+    }
+}
+
+/// A base that is an image of ours, and was released anew.
+fn moved(base: &BaseUsed, releases: &BTreeMap<ImageRef, Release>) -> Option<String> {
+    let release = releases.get(base.reference.as_ref()?)?;
+    let known = base.digests.contains(&release.digest) || base.id.as_ref() == Some(&release.digest);
+    (!known).then(|| format!("{} is at {} by now (job {})", base.name, release.digest, release.job))
+}

@@ -1,0 +1,153 @@
+//! What an image is built FROM, made ready in a step of its own: each base is known by its digest before the build
+//! begins, and the build can use no other.
+
+use super::attempt::Attempt;
+use super::build::Built;
+use super::prepare::Prepared;
+use crate::config::{Image, Pull, SecretFile};
+use crate::engine::{ImageInfo, PullAccess};
+use crate::model::{BaseUsed, Failure, ImageRef, Step};
+use std::path::PathBuf;
+
+/// A base that is ready, and what stands in its place in the Containerfile.
+pub(super) struct Ready {
+    pub used: BaseUsed,
+    pub pin: Option<String>,
+}
+
+impl Attempt<'_> {
+    /// Makes the bases of an image ready: those that this job has built, and those of elsewhere.
+    pub(super) async fn bases(&self, prepared: &Prepared<'_>) -> Result<Vec<Ready>, Failure> {
+        let mut ready = Vec::new();
+        let mut elsewhere = Vec::new();
+        for name in &prepared.bases {
+            match self.built_here(name) {
+                Some(built) => ready.push(self.base_of_this_job(prepared, name, built).await?),
+                None => elsewhere.push(name.clone()),
+            }
+        }
+        ready.extend(match self.work.kaniko {
+            Some(_) => self.look_up(&elsewhere).await?,
+            None => self.pull(prepared, &elsewhere).await?,
+        });
+        for base in &ready {
+            let digest = base.used.digests.first().or(base.used.id.as_ref());
+            if let Some(digest) = digest {
+                self.runner
+                    .note(Step::Pull, &format!("base {} is {digest}", base.used.name));
+            }
+        }
+        Ok(ready)
+    }
+
+    /// The image of this job that is known by this name: it is built on, and not what a registry still has.
+    fn built_here(&self, name: &str) -> Option<&Built> {
+        let reference = ImageRef::parse(name).ok()?;
+        let mut built = self.built.iter();
+        built
+            .find(|(names, _)| names.contains(&reference))
+            .map(|(_, built)| built)
+    }
+
+    async fn base_of_this_job(&self, prepared: &Prepared<'_>, name: &str, built: &Built) -> Result<Ready, Failure> {
+        let used = BaseUsed {
+            name: name.to_owned(),
+            reference: ImageRef::parse(name).ok(),
+            digests: built.result.digest.iter().cloned().collect(),
+            id: built.result.id.clone(),
+            diff_ids: built
+                .info
+                .as_ref()
+                .map(|info| info.diff_ids.clone())
+                .unwrap_or_default(),
+        };
+        let pin = match (&built.info, &built.staged) {
+            (Some(info), _) if self.work.kaniko.is_none() => self.pin(prepared, name, info).await?,
+            (_, Some(staged)) => Some(staged.to_string()),
+            _ => {
+                return Err(Failure::failed(format!(
+                    "{}: {name} was built by this job, and kaniko can only find it on a registry: give {} a `staging`",
+                    Step::Pull,
+                    built.result.image
+                )));
+            }
+        };
+        Ok(Ready { used, pin })
+    }
+
+    async fn pull(&self, prepared: &Prepared<'_>, names: &[String]) -> Result<Vec<Ready>, Failure> {
+        let (work, runner) = (self.work, &self.runner);
+        let access = self.pull_access(prepared).await?;
+        let policy = prepared.image.pull;
+        let pulled = work
+            .engine
+            .pull_bases(runner, names, policy, &access, work.project.timeout)
+            .await?;
+        let mut ready = Vec::new();
+        for base in pulled {
+            let pin = self.pin(prepared, &base.name, &base.info).await?;
+            ready.push(Ready { used: base.used(), pin });
+        }
+        Ok(ready)
+    }
+
+    /// What stands for a base so that exactly this one is used; none if the engine has no way to say it.
+    async fn pin(&self, prepared: &Prepared<'_>, name: &str, info: &ImageInfo) -> Result<Option<String>, Failure> {
+        // What only docker's newer builder can do decides which of the two it will be.
+        let newer = !prepared.image.secrets.is_empty() || prepared.image.source_date_epoch;
+        self.work.engine.pin(&self.runner, name, info, newer).await
+    }
+
+    /// kaniko fetches bases by itself: what their registries have now is what it is told to use.
+    async fn look_up(&self, names: &[String]) -> Result<Vec<Ready>, Failure> {
+        let mut ready = Vec::new();
+        for name in names {
+            let trouble = |why: String| Failure::failed(format!("{}: {why}", Step::Pull));
+            let reference = ImageRef::parse(name).map_err(|error| trouble(error.to_string()))?;
+            if reference.is_local() {
+                return Err(trouble(format!(
+                    "{name} is in an engine's storage, into which kaniko cannot see: use one of a registry"
+                )));
+            }
+            let digest = match reference.digest() {
+                Some(digest) => digest.clone(),
+                None => {
+                    let head = self.work.registries.head(&self.runner, &reference).await;
+                    let head = head.map_err(|error| error.into_failure(Step::Pull))?;
+                    let none = || Failure::errored(format!("{}: no registry has {reference}", Step::Pull));
+                    head.ok_or_else(none)?.digest
+                }
+            };
+            ready.push(Ready {
+                pin: Some(reference.with_digest(digest.clone()).to_string()),
+                used: BaseUsed {
+                    name: name.clone(),
+                    reference: Some(reference),
+                    digests: vec![digest],
+                    id: None,
+                    diff_ids: Vec::new(),
+                },
+            });
+        }
+        Ok(ready)
+    }
+
+    /// What the engine must be told of registries that have settings of their own; of others its own files say it.
+    pub(super) async fn pull_access(&self, prepared: &Prepared<'_>) -> Result<PullAccess, Failure> {
+        if prepared.image.pull == Pull::Never {
+            return Ok(self.no_access());
+        }
+        self.access(prepared.registries(), Step::Pull).await
+    }
+
+    /// The files that a build may read by RUN --mount=type=secret.
+    pub(super) fn secrets(&self, image: &Image) -> Result<Vec<(String, PathBuf)>, Failure> {
+        let place = |(name, file): (&String, &SecretFile)| {
+            let path = file
+                .resolve()
+                .map_err(|error| Failure::errored(format!("{}: the secret {name}: {error}", Step::Build)))?;
+            Ok((name.clone(), path))
+        };
+        image.secrets.iter().map(place).collect()
+    }
+}

@@ -1,0 +1,214 @@
+//! One image: its bases, its build, its staging and its test.
+
+use super::attempt::Attempt;
+use super::bases::Ready;
+use super::env::JobEnv;
+use super::images::Planned;
+use super::labels::Origin;
+use super::prepare::Prepared;
+use super::render::render_all;
+use super::stage::PINNED;
+use crate::containerfile::pin;
+use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
+use crate::model::{Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the engine keeps the temporary files of a job's build.
+pub fn scratch(directory: &Path) -> PathBuf {
+    directory.join(".engine")
+}
+
+/// Where contents wait for their release, below the job's directory.
+pub(super) const WAITING: &str = ".release";
+
+/// An image that was built, staged and tested.
+#[derive(Debug, Clone)]
+pub(super) struct Built {
+    pub result: ImageResult,
+    /// Where what is to be released can be had.
+    pub content: Content,
+    /// Names in the engine's storage.
+    pub tags: Vec<String>,
+    /// Its Containerfile, seen from the checkout.
+    pub containerfile: PathBuf,
+    /// Where it was staged, by digest.
+    pub staged: Option<ImageRef>,
+    /// As the engine's storage has it; none if it is not there.
+    pub info: Option<ImageInfo>,
+}
+
+impl<'a> Attempt<'a> {
+    /// The way of an image, up to where it could be released.
+    pub(super) async fn one(&mut self, env: &JobEnv, planned: &Planned<'a>) -> Result<Built, (Step, Failure)> {
+        let prepared = &planned.prepared;
+        self.begin(Step::Pull)?;
+        let ready = self.bases(prepared).await;
+        let ready = self.end(Step::Pull, ready)?;
+        self.begin(Step::Build)?;
+        let built = self.build(env, prepared, ready).await;
+        let mut built = self.end(Step::Build, built)?;
+        if let Some(staging) = &prepared.staging {
+            self.begin(Step::Stage)?;
+            let staged = self.stage(&mut built, staging).await;
+            self.end(Step::Stage, staged)?;
+        }
+        if let Some(command) = &prepared.image.test {
+            self.begin(Step::Test)?;
+            let tested = self.test(env, prepared, &mut built, command).await;
+            self.end(Step::Test, tested)?;
+        }
+        Ok(built)
+    }
+
+    async fn build(&self, env: &JobEnv, prepared: &Prepared<'_>, ready: Vec<Ready>) -> Result<Built, Failure> {
+        let source_date = match prepared.image.source_date_epoch {
+            true => Some(self.commit_time().await?),
+            false => None,
+        };
+        let bases: Vec<_> = ready.iter().map(|base| base.used.clone()).collect();
+        let origin = Origin {
+            job: &self.work.job,
+            remote: &self.work.project.remote,
+            bases: &bases,
+            final_base: prepared.final_base.as_deref(),
+            source_date,
+        };
+        let annotations = origin.labels();
+        let mut labels = annotations.clone();
+        labels.extend(render_all(&self.runner, env, &prepared.image.labels)?);
+        let recipe = Recipe {
+            file: self.pinned(prepared, &ready)?,
+            labels,
+            annotations,
+            source_date,
+            bases,
+        };
+        match &self.work.kaniko {
+            Some(kaniko) => self.build_with_kaniko(kaniko, prepared, recipe).await,
+            None => self.build_with_engine(prepared, recipe).await,
+        }
+    }
+
+    /// The Containerfile with each base replaced by exactly that one which was found in the step before, so that what is
+    /// recorded is what was used. It lies outside of the checkout, which stays as git has it.
+    fn pinned(&self, prepared: &Prepared<'_>, ready: &[Ready]) -> Result<PathBuf, Failure> {
+        let pins: BTreeMap<String, String> = ready
+            .iter()
+            .filter_map(|base| Some((base.used.name.clone(), base.pin.clone()?)))
+            .collect();
+        if !prepared.exact {
+            let shown = prepared.shown.display();
+            let why = format!("{shown} is not UTF-8: its bases are not replaced, the engine looks for them by itself");
+            self.runner.note(Step::Build, &why);
+        }
+        if pins.is_empty() || !prepared.exact {
+            return Ok(prepared.file.clone());
+        }
+        let argument = |name: &str| {
+            let value = prepared.arguments.get(name);
+            value.map(|value| value.to_string_lossy().into_owned())
+        };
+        let pinned = pin(&prepared.text, &argument, prepared.image.target.as_deref(), &pins);
+        for left in &pinned.left {
+            self.runner.note(
+                Step::Build,
+                &format!("{left} stands where it cannot be replaced: the engine looks for it by itself"),
+            );
+        }
+        let dir = self.directory.join(PINNED).join(prepared.image.name.as_str());
+        let file = dir.join("Containerfile");
+        let written = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, pinned.text));
+        written.map_err(|e| Failure::errored(format!("{}: cannot write {}: {e}", Step::Build, file.display())))?;
+        Ok(file)
+    }
+
+    async fn build_with_engine(&self, prepared: &Prepared<'_>, recipe: Recipe) -> Result<Built, Failure> {
+        let (work, runner, image) = (self.work, &self.runner, prepared.image);
+        let access = self.pull_access(prepared).await?;
+        let request = BuildRequest {
+            file: &recipe.file,
+            original: Some(&prepared.file),
+            context: &prepared.context,
+            target: image.target.as_deref(),
+            pull: image.pull,
+            cache: image.cache,
+            build_args: &prepared.declared(),
+            secrets: &self.secrets(image)?,
+            labels: &recipe.labels,
+            annotations: &recipe.annotations,
+            timestamp: recipe.source_date.map(Timestamp::as_second),
+            authfile: access.authfile.as_deref(),
+            tags: &prepared.tags,
+            scratch: &scratch(&self.directory),
+            timeout: work.project.timeout,
+        };
+        let id = work.engine.build(runner, &request).await?;
+        let info = work
+            .engine
+            .inspect_image(runner, Step::Build, id.as_str())
+            .await?
+            .ok_or_else(|| Failure::errored(format!("{}: the image {id} is gone already", Step::Build)))?;
+        Ok(Built {
+            content: Content::Engine(info.id.clone()),
+            result: prepared.result(Some(info.id.clone()), Some(info.id.clone()), recipe.bases),
+            tags: prepared.tags.clone(),
+            containerfile: prepared.shown.clone(),
+            staged: None,
+            info: Some(info),
+        })
+    }
+
+    async fn test(
+        &self,
+        env: &JobEnv,
+        prepared: &Prepared<'_>,
+        built: &mut Built,
+        command: &[String],
+    ) -> Result<(), Failure> {
+        let (work, runner) = (self.work, &self.runner);
+        let job = &work.job;
+        let image = self.in_engine(built).await?;
+        let request = TestRequest {
+            image: image.as_str(),
+            project: job.project.as_str(),
+            name: &container_name(job.project.as_str(), job.commit.short(), &runner.marker),
+            command,
+            network: &prepared.image.test_network,
+            env: &self.container_variables(env),
+            timeout: work.project.timeout,
+        };
+        work.engine.test(runner, &request).await
+    }
+}
+
+/// What a build is made of, whoever builds.
+pub(super) struct Recipe {
+    pub file: PathBuf,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub source_date: Option<Timestamp>,
+    pub bases: Vec<crate::model::BaseUsed>,
+}
+
+impl Prepared<'_> {
+    /// What is known of it once it was built.
+    pub fn result(
+        &self,
+        id: Option<Digest>,
+        digest: Option<Digest>,
+        bases: Vec<crate::model::BaseUsed>,
+    ) -> ImageResult {
+        ImageResult {
+            image: self.image.name.clone(),
+            status: ImageStatus::Built,
+            note: String::new(),
+            fingerprint: self.fingerprint.clone(),
+            id,
+            digest,
+            bases,
+            released: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The way of a job's images: which are built, in which order, and what becomes of the others when one fails.
+
+use super::attempt::Attempt;
+use super::build::Built;
+use super::env::JobEnv;
+use super::prepare::{Prepared, prepare};
+use super::select::{Candidate, Choice, choose, edges, follow_upstreams, order};
+use crate::config::Image;
+use crate::model::{Failure, FailureKind, ImageResult, ImageStatus, Reason, RefName, Step};
+use crate::process::Runner;
+use std::collections::BTreeSet;
+
+/// An image of the job, with what was decided about it.
+pub(super) struct Planned<'a> {
+    pub prepared: Prepared<'a>,
+    /// Where it is released by this job.
+    pub targets: BTreeSet<crate::model::ImageRef>,
+    choice: Choice,
+    /// The places, in the same list, of those that it stands on.
+    upstreams: BTreeSet<usize>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Reads all images and decides about each. In the order in which they are to be built.
+    pub(super) async fn plan_images(&self, env: &JobEnv) -> Result<Vec<Planned<'a>>, Failure> {
+        let (work, checkout) = (self.work, self.checkout_dir());
+        let images = work.project.images.iter();
+        let prepared: Vec<Prepared<'a>> = images
+            .map(|image| prepare(&self.runner_of(image), env, &work.project, image, &checkout))
+            .collect::<Result<_, _>>()?;
+        let default = self.default_branch().await?;
+        let mut choices = Vec::new();
+        for prepared in &prepared {
+            choices.push(self.choice(prepared, default.as_ref()).await?);
+        }
+        let (edges, order) = {
+            let candidates: Vec<Candidate<'_>> = prepared.iter().map(Prepared::candidate).collect();
+            let edges = edges(&candidates);
+            let order = order(&candidates, &edges).map_err(|cycle| Failure::failed(cycle.to_string()))?;
+            follow_upstreams(&order, &edges, &candidates, &mut choices);
+            (edges, order)
+        };
+        let place_of = |at: usize| order.iter().position(|other| *other == at);
+        let mut planned: Vec<(usize, Planned<'a>)> = prepared
+            .into_iter()
+            .zip(choices)
+            .enumerate()
+            .map(|(at, (prepared, choice))| {
+                let planned = Planned {
+                    targets: prepared.targets(&work.job.reference, default.as_ref()),
+                    upstreams: edges[at].iter().filter_map(|up| place_of(*up)).collect(),
+                    prepared,
+                    choice,
+                };
+                (place_of(at).unwrap_or(at), planned)
+            })
+            .collect();
+        planned.sort_by_key(|(place, _)| *place);
+        Ok(planned.into_iter().map(|(_, planned)| planned).collect())
+    }
+
+    /// With the variable that tells images apart.
+    fn runner_of(&self, image: &Image) -> Runner {
+        let name = image.name.as_str();
+        self.runner.with_env([("BUILD_IMAGE_NAME".into(), name.into())])
+    }
+
+    /// The branch that the remote's HEAD points at, if any image needs to know.
+    async fn default_branch(&self) -> Result<Option<RefName>, Failure> {
+        let needs =
+            |image: &Image| !image.release.is_empty() && image.release_refs.is_none() || !image.watch.is_empty();
+        match self.work.project.images.iter().any(needs) {
+            true => self.ask_default_branch().await,
+            false => Ok(None),
+        }
+    }
+
+    async fn choice(&self, prepared: &Prepared<'_>, default: Option<&RefName>) -> Result<Choice, Failure> {
+        let (job, image) = (&self.work.job, prepared.image);
+        let manual = job.reason == Reason::Manual;
+        let compared = match image.watch.is_empty() || manual {
+            true => None,
+            false => self.compare(prepared, default).await?,
+        };
+        let releases = !prepared.targets(&job.reference, default).is_empty();
+        let choice = choose(image, manual, releases, &prepared.fingerprint, compared.as_ref());
+        Ok(choice)
+    }
+
+    /// Builds, stages and tests one image after the other. One that fails keeps back only what stands on it; trouble of
+    /// our own ends the attempt.
+    pub(super) async fn build_images(&mut self, env: &JobEnv, planned: &[Planned<'a>]) -> Result<(), (Step, Failure)> {
+        let several = planned.len() > 1;
+        let mut stuck: BTreeSet<usize> = BTreeSet::new();
+        for (place, planned) in planned.iter().enumerate() {
+            let name = &planned.prepared.image.name;
+            self.report.image = several.then(|| name.clone());
+            let why = match &planned.choice {
+                Choice::Build(why) => why,
+                Choice::Skip(why) => {
+                    self.runner.note(Step::Build, &format!("{name} is skipped: {why}"));
+                    self.conclude(planned, ImageStatus::Skipped, why);
+                    continue;
+                }
+            };
+            if several {
+                self.runner.note(Step::Build, &format!("{name} is built: {why}"));
+            }
+            if let Some(up) = planned.upstreams.iter().find(|up| stuck.contains(up)) {
+                let why = format!("blocked: {} failed", self.built_name(*up));
+                self.runner.note(Step::Build, &format!("{name}: {why}"));
+                self.conclude(planned, ImageStatus::Blocked, &why);
+                stuck.insert(place);
+                continue;
+            }
+            self.runner = self.runner_of(planned.prepared.image);
+            match self.one(env, planned).await {
+                Ok(built) => self.made(planned, built),
+                Err((step, failure)) => {
+                    self.conclude(planned, ImageStatus::Failed, &failure.message);
+                    match failure.kind {
+                        FailureKind::Failed => {}
+                        // Containers go before the next image is built; the attempt's end would be too late.
+                        FailureKind::TimedOut => self.remove_containers().await,
+                        FailureKind::Errored | FailureKind::Superseded | FailureKind::Cancelled => {
+                            return Err((step, failure));
+                        }
+                    }
+                    stuck.insert(place);
+                    self.failed.get_or_insert((step, failure));
+                }
+            }
+        }
+        self.report.image = None;
+        Ok(())
+    }
+
+    fn built_name(&self, place: usize) -> String {
+        self.results
+            .get(place)
+            .map_or_else(String::new, |result| result.image.to_string())
+    }
+
+    fn conclude(&mut self, planned: &Planned<'_>, status: ImageStatus, note: &str) {
+        self.results.push(ImageResult {
+            image: planned.prepared.image.name.clone(),
+            status,
+            note: note.to_owned(),
+            fingerprint: planned.prepared.fingerprint.clone(),
+            id: None,
+            digest: None,
+            bases: Vec::new(),
+            released: Vec::new(),
+        });
+    }
+
+    fn made(&mut self, planned: &Planned<'_>, built: Built) {
+        self.show_image(&built);
+        self.results.push(built.result.clone());
+        self.built.push((planned.prepared.candidate().names, built));
+    }
+}

@@ -1,0 +1,183 @@
+//! What a job knows of an image before it builds the first one: its Containerfile, and its references.
+//!
+//! It reads the checkout and nothing else, so that a mistake in the last image is found before an hour goes into the
+//! first. It must never ask an engine or a registry.
+
+use super::env::JobEnv;
+use super::render::{render, render_all};
+use super::select::Candidate;
+use crate::config::{Image, Pattern, Project};
+use crate::containerfile::{Base, bases, declared_args, final_base, is_predefined_arg};
+use crate::engine::{find_containerfile, find_context};
+use crate::model::{Failure, ImageRef, RefName, Step, Template};
+use crate::process::Runner;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// No Containerfile is that long.
+const LONGEST_CONTAINERFILE: u64 = 16 << 20;
+
+/// An image with its templates filled in.
+#[derive(Debug)]
+pub(super) struct Prepared<'a> {
+    pub image: &'a Image,
+    /// Its Containerfile, without links.
+    pub file: PathBuf,
+    /// The same as people know it: seen from the checkout.
+    pub shown: PathBuf,
+    /// What stands in it; what is not UTF-8 has been replaced.
+    pub text: String,
+    /// Whether the text is all that stands in it.
+    pub exact: bool,
+    /// The directory that is sent to the build, without links.
+    pub context: PathBuf,
+    /// The values that its ARGs may take.
+    pub arguments: BTreeMap<String, OsString>,
+    /// The images that it builds FROM, by the names that stand there.
+    pub bases: BTreeSet<String>,
+    /// The one that its last stage stands on, if it is one.
+    pub final_base: Option<String>,
+    /// Of its config.
+    pub fingerprint: String,
+    /// Names in the engine's storage.
+    pub tags: Vec<String>,
+    pub staging: Option<ImageRef>,
+    /// Where it is released, on whatever ref.
+    pub release: Vec<ImageRef>,
+}
+
+/// Finds and reads everything that one image of the project needs.
+pub(super) fn prepare<'a>(
+    runner: &Runner,
+    env: &JobEnv,
+    project: &Project,
+    image: &'a Image,
+    checkout: &Path,
+) -> Result<Prepared<'a>, Failure> {
+    let file = find_containerfile(checkout, image)?;
+    let shown = file.strip_prefix(checkout).unwrap_or(&file).to_owned();
+    let bytes = read(&file, &shown)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let arguments = arguments(runner, env, image)?;
+    let argument = |name: &str| arguments.get(name).map(|value| value.to_string_lossy().into_owned());
+    let target = image.target.as_deref();
+    let mut named = BTreeSet::new();
+    for base in bases(&text, &argument, target) {
+        match base {
+            Base::Image(name) => {
+                named.insert(name);
+            }
+            Base::Unresolved(text) => runner.note(
+                Step::Pull,
+                &format!("cannot tell which image {text} is: left to the engine"),
+            ),
+        }
+    }
+    let text_of = |template: &Template| render(runner, env, template);
+    let reference = |template: &Template| {
+        let text = text_of(template)?;
+        ImageRef::parse(&text).map_err(|error| Failure::failed(format!("{}: {error}", image.name)))
+    };
+    Ok(Prepared {
+        image,
+        context: find_context(checkout, image)?,
+        bases: named,
+        final_base: final_base(&text, &argument, target),
+        fingerprint: image.fingerprint(&project.env),
+        tags: image.tags.iter().map(text_of).collect::<Result<_, _>>()?,
+        staging: image.staging.as_ref().map(reference).transpose()?,
+        release: image.release.iter().map(reference).collect::<Result<_, _>>()?,
+        exact: text.as_bytes() == bytes,
+        file,
+        shown,
+        text,
+        arguments,
+    })
+}
+
+fn read(file: &Path, shown: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = shown.display();
+    let length = std::fs::metadata(file).map_or(0, |m| m.len());
+    if length > LONGEST_CONTAINERFILE {
+        return Err(Failure::failed(format!(
+            "{shown} has {length} bytes: that is no Containerfile"
+        )));
+    }
+    std::fs::read(file).map_err(|e| Failure::errored(format!("cannot read {shown}: {e}")))
+}
+
+/// `build_args` win over what the job's environment has.
+fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<BTreeMap<String, OsString>, Failure> {
+    let own = "BUILD_IMAGE_NAME".to_owned();
+    let public = env.public.iter().chain([&own]);
+    let mut arguments: BTreeMap<String, OsString> = public
+        .filter_map(|name| Some((name.clone(), runner.variable(name)?)))
+        .collect();
+    let given = render_all(runner, env, &image.build_args)?;
+    arguments.extend(given.into_iter().map(|(name, value)| (name, value.into())));
+    Ok(arguments)
+}
+
+impl Prepared<'_> {
+    /// Of the values that its ARGs may take, those that it declares, and those that every build may take: proxies.
+    pub fn declared(&self) -> Vec<(String, OsString)> {
+        let declared = declared_args(&self.text);
+        let wanted = |name: &str| declared.contains(name) || is_predefined_arg(name);
+        let known = self.arguments.iter().filter(|(name, _)| wanted(name));
+        known.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// As the choice of images sees it.
+    pub fn candidate(&self) -> Candidate<'_> {
+        let tags = self.tags.iter().filter_map(|tag| ImageRef::parse(tag).ok());
+        Candidate {
+            image: self.image,
+            bases: self
+                .bases
+                .iter()
+                .filter_map(|base| ImageRef::parse(base).ok())
+                .collect(),
+            names: tags
+                .chain(self.staging.clone())
+                .chain(self.release.iter().cloned())
+                .collect(),
+        }
+    }
+
+    /// Where it is released on this ref: nowhere if the ref is not one that releases. `default` is the branch that the
+    /// remote's HEAD points at.
+    pub fn targets(&self, reference: &RefName, default: Option<&RefName>) -> BTreeSet<ImageRef> {
+        match releases_on(self.image.release_refs.as_deref(), reference, default) {
+            true => self.release.iter().cloned().collect(),
+            false => BTreeSet::new(),
+        }
+    }
+}
+
+fn releases_on(patterns: Option<&[Pattern]>, reference: &RefName, default: Option<&RefName>) -> bool {
+    match patterns {
+        Some(patterns) => patterns.iter().any(|pattern| pattern.matches(reference.short())),
+        None => default == Some(reference),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_refs_release() {
+        let name = |name: &str| RefName::new(name).unwrap();
+        let (main, dev, tag) = (name("refs/heads/main"), name("refs/heads/dev"), name("refs/tags/v1"));
+        let patterns = ["main", "v*"].map(|p| Pattern::new(p).unwrap());
+        assert!(releases_on(Some(&patterns), &main, None));
+        assert!(releases_on(Some(&patterns), &tag, Some(&main)));
+        assert!(!releases_on(Some(&patterns), &dev, Some(&dev)));
+        assert!(!releases_on(Some(&[]), &main, Some(&main)));
+        assert!(releases_on(None, &main, Some(&main)));
+        assert!(!releases_on(None, &dev, Some(&main)));
+        assert!(!releases_on(None, &tag, Some(&main)));
+        assert!(!releases_on(None, &main, None));
+    }
+}

@@ -1,0 +1,220 @@
+//! Moving release references to what was built and found good: all of them, or none.
+//!
+//! The plan is on record before anything is pushed, all content is in all of its places before the first reference
+//! moves, and from then on nothing but the end of the daemon stops it. Whatever cuts it off, the next attempt finishes it
+//! to the same digests. It must never move a reference that a newer job has moved.
+
+use super::attempt::Attempt;
+use super::build::{Built, WAITING};
+use super::images::Planned;
+use crate::model::{Content, Failure, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, Step};
+use crate::process::Runner;
+use crate::registry::{Archive, Manifest, RegistryError};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl<'a> Attempt<'a> {
+    /// Releases what was built and is to be released on this ref.
+    pub(super) async fn release(&mut self, planned: &[Planned<'a>]) -> Result<(), (Step, Failure)> {
+        let releasable = self.releasable(planned);
+        if releasable.is_empty() {
+            return Ok(());
+        }
+        self.begin(Step::Release)?;
+        let released = self.release_now(releasable).await;
+        self.end(Step::Release, released)
+    }
+
+    /// Goes on with what an earlier attempt has begun.
+    pub(super) async fn finish_release(&mut self, plan: ReleasePlan) -> Result<(), (Step, Failure)> {
+        self.begin(Step::Release)?;
+        let images: Vec<&str> = plan.images.iter().map(|image| image.result.image.as_str()).collect();
+        let images = images.join(", ");
+        self.runner.note(
+            Step::Release,
+            &format!(
+                "an earlier attempt has built and tested {images}, and has begun to release: this is finished now"
+            ),
+        );
+        self.results = plan.others.clone();
+        self.results
+            .extend(plan.images.iter().map(|image| image.result.clone()));
+        self.failed = plan.failure.clone();
+        let released = self.carry_out(plan).await;
+        self.end(Step::Release, released)
+    }
+
+    /// The images that were found good, with where they are to be released.
+    fn releasable(&self, planned: &[Planned<'a>]) -> Vec<(Built, BTreeSet<ImageRef>)> {
+        let run = self.work.project.run.as_ref();
+        // A run that was due and did not take place has not found its image good.
+        let kept_back = run.filter(|_| !self.has_run()).map(|run| &run.image);
+        let targets_of = |built: &Built| {
+            let name = &built.result.image;
+            let planned = planned.iter().find(|planned| planned.prepared.image.name == *name);
+            planned.map(|planned| planned.targets.clone()).unwrap_or_default()
+        };
+        let good = self.built.iter().map(|(_, built)| built);
+        good.filter(|built| Some(&built.result.image) != kept_back)
+            .map(|built| (built.clone(), targets_of(built)))
+            .filter(|(_, targets)| !targets.is_empty())
+            .collect()
+    }
+
+    async fn release_now(&mut self, releasable: Vec<(Built, BTreeSet<ImageRef>)>) -> Result<(), Failure> {
+        let mut images = Vec::new();
+        for (mut built, targets) in releasable {
+            if targets.iter().any(|target| !target.is_local()) && matches!(built.content, Content::Engine(_)) {
+                self.archive(&mut built, Step::Release).await?;
+            }
+            images.push(PlannedRelease {
+                result: built.result,
+                content: built.content,
+                targets: targets.into_iter().collect(),
+            });
+        }
+        let is_released = |result: &&ImageResult| images.iter().any(|image| image.result.image == result.image);
+        let others = self
+            .results
+            .iter()
+            .filter(|result| !is_released(result))
+            .cloned()
+            .collect();
+        let plan = ReleasePlan {
+            images,
+            others,
+            failure: self.failed.clone(),
+        };
+        self.carry_out(plan).await
+    }
+
+    async fn carry_out(&mut self, plan: ReleasePlan) -> Result<(), Failure> {
+        let targets: BTreeSet<ImageRef> = plan.images.iter().flat_map(|image| image.targets.clone()).collect();
+        let _turn = self.work.locks.take(targets, &self.runner.cancel).await?;
+        let overtaken = self.work.desk.announce(self.work.job.id, plan.clone()).await?;
+        let mut ready: Vec<(PlannedRelease, Option<Manifest>)> = Vec::new();
+        for mut image in plan.images {
+            image.targets.retain(|target| {
+                let newer = overtaken.contains(target);
+                if newer {
+                    let why = format!("{target} stays as it is: a newer job has moved it");
+                    self.runner.note(Step::Release, &why);
+                }
+                !newer
+            });
+            let manifest = self.distribute(&image).await?;
+            ready.push((image, manifest));
+        }
+        // From here on only the daemon's own end stops it: half of the references would be a mix of two releases.
+        let runner = Runner {
+            cancel: self.work.stop.clone(),
+            ..self.runner.clone()
+        };
+        for (image, manifest) in ready {
+            self.move_references(&runner, image, manifest.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the content of an image to every repository that it is released in. No reference moves.
+    async fn distribute(&mut self, image: &PlannedRelease) -> Result<Option<Manifest>, Failure> {
+        let (runner, registries) = (&self.runner, &self.work.registries);
+        let mut repositories: BTreeMap<String, &ImageRef> = BTreeMap::new();
+        for target in image.targets.iter().filter(|target| !target.is_local()) {
+            repositories.insert(target.name(), target);
+        }
+        if repositories.is_empty() {
+            return Ok(None);
+        }
+        let note = |text: &str| runner.note(Step::Release, text);
+        let mut manifest = None;
+        match &image.content {
+            Content::Engine(id) => {
+                // A plan for registries has an archive; nobody but us writes plans.
+                self.void = true;
+                return Err(Failure::errored(format!(
+                    "{}: there is no archive of {id}",
+                    Step::Release
+                )));
+            }
+            Content::Archive(path) => {
+                let (file, scratch) = (self.directory.join(path), self.directory.join(WAITING));
+                let archive = match Archive::open(runner, &file, &scratch).await {
+                    Ok(archive) => archive,
+                    Err(RegistryError::Cancelled) => return Err(RegistryError::Cancelled.into_failure(Step::Release)),
+                    Err(error) => {
+                        self.void = true;
+                        return Err(Failure::errored(format!(
+                            "{}: what was built cannot be read any more, and is built again: {error}",
+                            Step::Release
+                        )));
+                    }
+                };
+                for repository in repositories.values() {
+                    let pushed = registries.push(runner, &archive, repository, &note).await;
+                    manifest = Some(pushed.map_err(|error| error.into_failure(Step::Release))?);
+                }
+            }
+            Content::Registry(from) => {
+                for repository in repositories.values() {
+                    match registries.copy(runner, from, repository, &note).await {
+                        Ok(copied) => manifest = Some(copied),
+                        Err(error) => {
+                            self.void = matches!(error, RegistryError::Missing { .. });
+                            return Err(error.into_failure(Step::Release));
+                        }
+                    }
+                }
+            }
+        }
+        if let (Some(manifest), Some(expected)) = (&manifest, &image.result.digest)
+            && manifest.digest != *expected
+        {
+            self.void = true;
+            return Err(Failure::errored(format!(
+                "{}: {} was {expected}, and is {} now: it is built again",
+                Step::Release,
+                image.result.image,
+                manifest.digest
+            )));
+        }
+        Ok(manifest)
+    }
+
+    /// Moves one reference after the other, and records each as soon as the registry has confirmed it.
+    async fn move_references(
+        &mut self,
+        runner: &Runner,
+        image: PlannedRelease,
+        manifest: Option<&Manifest>,
+    ) -> Result<(), Failure> {
+        for target in &image.targets {
+            match (manifest, target.is_local()) {
+                (Some(manifest), false) => {
+                    let note = |text: &str| runner.note(Step::Release, text);
+                    let moved = self.work.registries.tag(runner, manifest, target, &note).await;
+                    moved.map_err(|error| error.into_failure(Step::Release))?;
+                }
+                (_, true) => {
+                    let Some(id) = &image.result.id else { continue };
+                    let engine = &self.work.engine;
+                    engine
+                        .tag(runner, Step::Release, id.as_str(), &target.to_string())
+                        .await?;
+                    self.runner.note(Step::Release, &format!("{target} is {id}"));
+                }
+                (None, false) => continue,
+            }
+            if let Some(result) = self.results.iter_mut().find(|r| r.image == image.result.image) {
+                result.released.push(target.clone());
+            }
+        }
+        let moved_any = !image.targets.is_empty();
+        if let Some(result) = self.results.iter_mut().find(|r| r.image == image.result.image) {
+            match moved_any {
+                true => result.status = ImageStatus::Released,
+                false => result.note = "not released: a newer job has moved its references".to_owned(),
+            }
+        }
+        Ok(())
+    }
+}

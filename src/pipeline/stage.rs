@@ -1,0 +1,173 @@
+//! From the engine's storage to where a registry, or a later attempt, can have it.
+
+use super::attempt::Attempt;
+use super::build::{Built, WAITING};
+use super::prepare::Prepared;
+use crate::engine::{PullAccess, RegistryAccess};
+use crate::model::{Content, Digest, Failure, ImageName, ImageRef, Step};
+use crate::registry::{Archive, auth_json};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+impl Attempt<'_> {
+    /// Pushes an image to its staging reference. What is released later is copied from there, byte for byte.
+    pub(super) async fn stage(&self, built: &mut Built, staging: &ImageRef) -> Result<(), Failure> {
+        if self.work.kaniko.is_none() {
+            let archive = self.archive(built, Step::Stage).await?;
+            let (runner, registries) = (&self.runner, &self.work.registries);
+            let note = |text: &str| runner.note(Step::Stage, text);
+            let pushed = registries.push(runner, &archive, staging, &note).await;
+            let manifest = pushed.map_err(|error| error.into_failure(Step::Stage))?;
+            let tagged = registries.tag(runner, &manifest, staging, &note).await;
+            tagged.map_err(|error| error.into_failure(Step::Stage))?;
+            // The registry has it now.
+            let _ = std::fs::remove_file(self.directory.join(archive_path(&built.result.image)));
+            built.staged = Some(staging.with_digest(manifest.digest));
+        }
+        if let Some(staged) = &built.staged {
+            self.runner.note(Step::Stage, &format!("{staging} is {staged}"));
+            built.content = Content::Registry(staged.clone());
+        }
+        Ok(())
+    }
+
+    /// Writes an image of the engine's storage to a file, in which it waits for its release, and learns its digest.
+    pub(super) async fn archive(&self, built: &mut Built, step: Step) -> Result<Archive, Failure> {
+        let path = archive_path(&built.result.image);
+        let file = self.directory.join(&path);
+        self.make_waiting(step)?;
+        if let Some(id) = &built.result.id {
+            let timeout = self.work.project.timeout;
+            self.work.engine.save(&self.runner, step, id, &file, timeout).await?;
+        }
+        let archive = self.open_archive(&file, step).await?;
+        built.result.digest = Some(archive.manifest().digest.clone());
+        built.content = Content::Archive(path);
+        Ok(archive)
+    }
+
+    pub(super) fn make_waiting(&self, step: Step) -> Result<(), Failure> {
+        let waiting = self.directory.join(WAITING);
+        std::fs::create_dir_all(&waiting)
+            .map_err(|e| Failure::errored(format!("{step}: cannot make {}: {e}", waiting.display())))
+    }
+
+    pub(super) async fn open_archive(&self, file: &Path, step: Step) -> Result<Archive, Failure> {
+        let opened = Archive::open(&self.runner, file, &self.directory.join(WAITING)).await;
+        opened.map_err(|error| error.into_failure(step))
+    }
+
+    /// The image's name for the engine: where kaniko built it, the engine gets it first.
+    pub(super) async fn in_engine(&self, built: &mut Built) -> Result<Digest, Failure> {
+        if let Some(info) = &built.info {
+            return Ok(info.id.clone());
+        }
+        let (work, runner) = (self.work, &self.runner);
+        let info = match (&built.staged, &built.content) {
+            (Some(staged), _) => {
+                let access = self.access([staged.clone()].into(), Step::Test).await?;
+                let timeout = work.project.timeout;
+                work.engine
+                    .pull_ref(runner, Step::Test, staged, &access, timeout)
+                    .await?
+            }
+            (None, Content::Archive(path)) => {
+                let file = self.directory.join(path);
+                let id = work
+                    .engine
+                    .load(runner, Step::Test, &file, work.project.timeout)
+                    .await?;
+                let info = work.engine.inspect_image(runner, Step::Test, id.as_str()).await?;
+                info.ok_or_else(|| Failure::errored(format!("{}: the image {id} is gone already", Step::Test)))?
+            }
+            (None, _) => return Err(Failure::errored(format!("{}: the image is nowhere", Step::Test))),
+        };
+        let id = info.id.clone();
+        built.result.id = Some(id.clone());
+        built.info = Some(info);
+        Ok(id)
+    }
+
+    /// The engine's own settings only.
+    pub(super) fn no_access(&self) -> PullAccess {
+        PullAccess::new(self.directory.join(PULLING))
+    }
+
+    /// What the engine must be told to reach the registries of these references, where the config says something of them.
+    pub(super) async fn access(&self, references: BTreeSet<ImageRef>, step: Step) -> Result<PullAccess, Failure> {
+        let mut access = self.no_access();
+        let mut logins = Vec::new();
+        for reference in &references {
+            let Some(settings) = self.work.registries.settings(reference.registry()) else {
+                continue;
+            };
+            let spoken = RegistryAccess {
+                insecure: settings.insecure,
+                ca_file: settings.ca_file.clone(),
+            };
+            access.registries.insert(reference.registry().to_owned(), spoken);
+            let found = self.work.registries.credentials(&self.runner, reference).await;
+            if let Some(login) = found.map_err(|error| error.into_failure(step))? {
+                logins.push((reference.registry().to_owned(), login));
+            }
+        }
+        if !logins.is_empty() {
+            access.authfile = Some(self.write_secret("auth.json", &auth_json(&logins), step)?);
+        }
+        Ok(access)
+    }
+
+    /// A file that only this user can read, and that goes with the attempt.
+    pub(super) fn write_secret(&self, name: &str, text: &str, step: Step) -> Result<PathBuf, Failure> {
+        let dir = self.directory.join(SECRETS);
+        let file = dir.join(name);
+        let written = std::fs::create_dir_all(&dir).and_then(|()| {
+            let _ = std::fs::remove_file(&file);
+            let mut open = std::fs::OpenOptions::new();
+            let mut new = open.write(true).create_new(true).mode(0o600).open(&file)?;
+            new.write_all(text.as_bytes())
+        });
+        written.map_err(|e| Failure::errored(format!("{step}: cannot write {}: {e}", file.display())))?;
+        Ok(file)
+    }
+
+    /// Takes away what only the attempt needed. What waits for a release stays as long as a later attempt may need it.
+    pub(super) fn tidy(&self, with_waiting: bool) {
+        let mut places = vec![SECRETS, PINNED, PULLING];
+        places.extend(with_waiting.then_some(WAITING));
+        for place in places {
+            let path = self.directory.join(place);
+            match std::fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove what an attempt needed");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Credentials of the registries that this attempt's engine commands speak to.
+const SECRETS: &str = ".auth";
+
+/// What the engine needs while it pulls; made and removed by it.
+const PULLING: &str = ".pull";
+
+/// Containerfiles with their bases replaced.
+pub(super) const PINNED: &str = ".pinned";
+
+/// Below the job's directory.
+pub(super) fn archive_path(image: &ImageName) -> String {
+    format!("{WAITING}/{image}.tar")
+}
+
+impl Prepared<'_> {
+    /// Of the registries that its bases are on, and of its own staging.
+    pub fn registries(&self) -> BTreeSet<ImageRef> {
+        let bases = self.bases.iter().filter_map(|name| ImageRef::parse(name).ok());
+        let all = bases.chain(self.staging.clone());
+        all.filter(|reference| !reference.is_local()).collect()
+    }
+}
