@@ -102,7 +102,10 @@ impl ImageView {
         if let Some(good) = good {
             let now = |reference: &ImageRef| {
                 let release = releases.get(reference)?;
-                (Some(&release.digest) != good.result.digest.as_ref()).then(|| release.digest.clone())
+                // What is only in the engine's storage goes by its id.
+                let (digest, id) = (good.result.digest.as_ref(), good.result.id.as_ref());
+                let same = Some(&release.digest) == if reference.is_local() { id } else { digest };
+                (!same).then(|| release.digest.clone())
             };
             let released = good.result.released.iter();
             view.released = released

@@ -27,7 +27,6 @@ impl Attempt<'_> {
             built.staged = Some(staging.with_digest(manifest.digest));
         }
         if let Some(staged) = &built.staged {
-            self.runner.note(Step::Stage, &format!("{staging} is {staged}"));
             built.content = Content::Registry(staged.clone());
         }
         Ok(())

@@ -288,7 +288,7 @@ fn nothing_takes_the_place_of_a_release_that_has_begun() {
     world.end(JobId(1), FailureKind::Errored);
     world.push("p", "main", 2);
     world.poll("p");
-    assert_eq!(world.story(), ["1 main 1 queued", "2 main 2 running"]);
+    assert_eq!(world.story(), ["1 main 1 backoff", "2 main 2 running"]);
     world.end_ok(JobId(2));
     world.delete("p", "main");
     world.poll("p");
