@@ -86,9 +86,28 @@ impl Attempt<'_> {
         let mut ready = Vec::new();
         for base in pulled {
             let pin = self.pin(prepared, &base.name, &base.info).await?;
-            ready.push(Ready { used: base.used(), pin });
+            let mut used = base.used();
+            self.tag_first(&mut used).await;
+            ready.push(Ready { used, pin });
         }
         Ok(ready)
+    }
+
+    /// An engine may know the same image by several digests: of an index and of its manifest, or of what it has built
+    /// itself and what a registry has made of that. Only the registry can say which of them the tag is at. If it does not,
+    /// the engine's own order stays.
+    async fn tag_first(&self, used: &mut BaseUsed) {
+        let reference = used.reference.as_ref().filter(|reference| !reference.is_local());
+        let Some(reference) = reference.filter(|_| used.digests.len() > 1) else {
+            return;
+        };
+        match self.work.registries.head(&self.runner, reference).await {
+            // One that is not among them has moved since the pull: what is used is what was pulled.
+            Ok(head) => used
+                .digests
+                .sort_by_key(|digest| head.as_ref().is_none_or(|head| head.digest != *digest)),
+            Err(error) => tracing::debug!(base = used.name, %error, "cannot ask for the digest of a base"),
+        }
     }
 
     /// What stands for a base so that exactly this one is used; none if the engine has no way to say it.
