@@ -11,6 +11,7 @@
 //! - [`git`]: what a remote has, and how a commit becomes a directory
 //! - [`containerfile`]: what a Containerfile builds FROM
 //! - [`engine`]: podman and docker
+//! - [`tls`]: how TLS is spoken, to remotes and registries alike
 //! - [`registry`]: what references point at, and bringing images there
 //! - [`pipeline`]: the steps of a job
 //! - [`api`]: what the command line and the daemon say to each other
@@ -33,4 +34,5 @@ pub mod registry;
 pub mod store;
 #[cfg(test)]
 mod support;
+pub mod tls;
 pub mod workdir;

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 /// What each module may use, beside itself.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("tls", &[]),
     ("config", &["model"]),
     ("process", &["model"]),
     ("containerfile", &["model"]),
     ("reconcile", &["config", "model"]),
     ("store", &["model"]),
     ("workdir", &["model"]),
-    ("git", &["process", "model"]),
+    ("git", &["process", "tls", "model"]),
     ("engine", &["process", "config", "model"]),
-    ("registry", &["process", "config", "model"]),
+    ("registry", &["process", "tls", "config", "model"]),
     (
         "pipeline",
         &[

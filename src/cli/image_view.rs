@@ -57,12 +57,17 @@ impl ImageView {
     /// Of an image that no job has come to yet.
     pub fn never_built(project: &ProjectName, image: &ImageName, live: &[Job]) -> Self {
         let job = live.iter().find(|job| job.project == *project);
-        let (state, why) = job.map_or(("never built", String::new()), live_state);
+        let stands = job.map_or(("never built", String::new()), live_state);
+        Self::bare(project.clone(), image.clone(), None, stands)
+    }
+
+    /// Without a build.
+    fn bare(project: ProjectName, image: ImageName, reference: Option<RefName>, (state, why): Stands) -> Self {
         Self {
-            name: full_name(project, image),
-            project: project.clone(),
-            image: image.clone(),
-            reference: None,
+            name: full_name(&project, &image),
+            project,
+            image,
+            reference,
             state,
             why,
             digest: None,
@@ -79,26 +84,10 @@ impl ImageView {
     pub fn new(
         good: Option<ImageRecord>,
         newest: ImageRecord,
-        (state, why): Stands,
+        stands: Stands,
         releases: &BTreeMap<ImageRef, Release>,
     ) -> Self {
-        let name = full_name(&newest.project, &newest.result.image);
-        let (project, image, reference) = (newest.project, newest.result.image, newest.reference);
-        let mut view = Self {
-            name,
-            project,
-            image,
-            reference: Some(reference),
-            state,
-            why,
-            digest: None,
-            id: None,
-            released: Vec::new(),
-            commit: None,
-            job: None,
-            at: None,
-            bases: Vec::new(),
-        };
+        let mut view = Self::bare(newest.project, newest.result.image, Some(newest.reference), stands);
         if let Some(good) = good {
             let now = |reference: &ImageRef| {
                 let release = releases.get(reference)?;

@@ -12,7 +12,9 @@ pub struct ReleaseLocks(Arc<Mutex<HashMap<ImageRef, Arc<tokio::sync::Mutex<()>>>
 
 /// As long as it lives, nobody else moves the references.
 #[derive(Debug)]
-pub(super) struct Turn(#[allow(dead_code, reason = "held, not looked at")] Vec<OwnedMutexGuard<()>>);
+pub(super) struct Turn {
+    _held: Vec<OwnedMutexGuard<()>>,
+}
 
 impl ReleaseLocks {
     /// Waits for the turn of all of them. Everybody takes them in the same order, so that nobody waits for each other.
@@ -32,6 +34,6 @@ impl ReleaseLocks {
                 }
             }
         }
-        Ok(Turn(held))
+        Ok(Turn { _held: held })
     }
 }

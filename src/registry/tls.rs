@@ -2,30 +2,18 @@
 
 use super::{RegistryError, words};
 use crate::config::RegistrySettings;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use crate::tls::{Trust, client, distrust};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 use std::sync::Arc;
 
 /// For the connections to one registry.
 pub(super) fn config(settings: &RegistrySettings) -> Result<ClientConfig, RegistryError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| RegistryError::Settings(e.to_string()))?;
-    let mut config = if settings.insecure {
-        let anyone = Arc::new(Anyone(provider));
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(anyone)
-            .with_no_client_auth()
-    } else {
-        builder.with_root_certificates(roots(settings)?).with_no_client_auth()
+    let trust = match settings.insecure {
+        true => Trust::Anyone,
+        false => Trust::Roots(Arc::new(roots(settings)?)),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    client(trust).map_err(|e| RegistryError::Settings(e.to_string()))
 }
 
 fn roots(settings: &RegistrySettings) -> Result<RootCertStore, RegistryError> {
@@ -45,45 +33,6 @@ fn roots(settings: &RegistrySettings) -> Result<RootCertStore, RegistryError> {
         }
     }
     Ok(store)
-}
-
-/// For `insecure`: any certificate will do, but whoever shows it must have its key.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Why a request brought no answer.
@@ -131,17 +80,7 @@ pub(super) fn judge(error: &(dyn std::error::Error + 'static)) -> Broken {
 }
 
 fn untrusted(error: &CertificateError) -> String {
-    use CertificateError as C;
-    match error {
-        C::Expired | C::ExpiredContext { .. } => "it has expired",
-        C::NotValidYet | C::NotValidYetContext { .. } => "it is not valid yet",
-        C::Revoked => "it was revoked",
-        C::BadSignature => "its signature is wrong",
-        C::UnknownIssuer => "no CA that is trusted here has signed it",
-        C::NotValidForName | C::NotValidForNameContext { .. } => "it is for another host",
-        other => return words::plain(&other.to_string()),
-    }
-    .to_owned()
+    distrust(error).map_or_else(|| words::plain(&error.to_string()), str::to_owned)
 }
 
 /// An error and what caused it, also within [`std::io::Error`], whose `source` leaves out what it was made of.

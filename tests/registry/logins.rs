@@ -279,7 +279,7 @@ async fn a_redirect_gets_no_login() {
     let gate = tokens.gate();
     let proxy = Faults::start(registry.port(), move |r| {
         let to = format!("Location: http://{place}{}\r\n", r.path);
-        let moved = r.is("GET", "/blobs/").then(|| Fault::Answer(307, to));
+        let moved = r.is("GET", "/blobs/").then_some(Fault::Answer(307, to));
         gate.check(r).or(moved)
     });
     file(&scratch, "runtime/containers/auth.json", &proxy.host(), "me");

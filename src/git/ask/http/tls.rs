@@ -1,10 +1,8 @@
 //! Whom to believe over TLS, and what to say when nobody is believed.
 
 use crate::git::world::Tls;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use crate::tls::{Trust, client, distrust};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -17,22 +15,12 @@ pub(super) fn stamp(tls: &Tls) -> Option<SystemTime> {
 
 /// For a pool of connections; with none, for one that will not speak TLS. An error is for people.
 pub(super) fn config(tls: Option<&Tls>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    let mut config = match tls {
-        Some(tls) if !tls.verify => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            .with_no_client_auth(),
-        Some(tls) => builder.with_root_certificates(roots(tls)?).with_no_client_auth(),
-        None => builder
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth(),
+    let trust = match tls {
+        Some(tls) if !tls.verify => Trust::Anyone,
+        Some(tls) => Trust::Roots(roots(tls)?),
+        None => Trust::Roots(Arc::new(RootCertStore::empty())),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    client(trust).map(Arc::new).map_err(|e| e.to_string())
 }
 
 fn roots(tls: &Tls) -> Result<Arc<RootCertStore>, String> {
@@ -64,45 +52,6 @@ fn store(found: CertificateResult, from: &str) -> Result<Arc<RootCertStore>, Str
     Ok(Arc::new(store))
 }
 
-/// For `http.sslVerify = false`: any certificate will do, but whoever shows it must have its key.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// What a failed TLS handshake means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -119,19 +68,14 @@ pub(super) fn judge(error: &Error) -> Judgement {
     use CertificateError as C;
     use Judgement::{NotTls, Unable, Untrusted};
     match error {
-        Error::InvalidCertificate(certificate) => match certificate {
-            C::Expired | C::ExpiredContext { .. } => Untrusted("it has expired"),
-            C::NotValidYet | C::NotValidYetContext { .. } => Untrusted("it is not valid yet"),
-            C::Revoked => Untrusted("it was revoked"),
-            C::BadSignature => Untrusted("its signature is wrong"),
-            C::UnknownIssuer => Untrusted("no CA that is trusted here has signed it"),
+        Error::InvalidCertificate(certificate) => match (certificate, distrust(certificate)) {
             // A certificate without alternative names: others look at its common name too.
-            C::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            (C::NotValidForNameContext { presented, .. }, _) if presented.is_empty() => {
                 Unable("the TLS certificate names its host the old way")
             }
-            C::NotValidForName | C::NotValidForNameContext { .. } => Untrusted("it is for another host"),
+            (_, Some(why)) => Untrusted(why),
             // For instance a CA's own certificate in the place of a server's.
-            _ => Unable("the TLS certificate is one that git may accept"),
+            (_, None) => Unable("the TLS certificate is one that git may accept"),
         },
         Error::InvalidMessage(_) => NotTls,
         _ => Unable("the server's TLS is one that git may speak"),
@@ -141,6 +85,7 @@ pub(super) fn judge(error: &Error) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::{ServerName, UnixTime};
     use rustls::{AlertDescription, InvalidMessage, OtherError};
 
     #[test]
