@@ -63,11 +63,16 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
     let mut live: Vec<Job> = Vec::new();
     let mut tips = BTreeMap::new();
     if let Some(store) = store {
+        let mut references = BTreeSet::new();
         for (good, newest) in store.images(only)? {
+            if let Some(known) = &good {
+                references.extend(known.result.released.iter().cloned());
+                references.extend(known.result.bases.iter().filter_map(|base| base.reference.clone()));
+            }
             let key = (newest.project.clone(), newest.result.image.clone());
             records.entry(key).or_insert_with(Vec::new).push((good, newest));
         }
-        releases = store.releases()?;
+        releases = store.releases(&references)?;
         let filter = JobFilter {
             project: only.cloned(),
             live: true,

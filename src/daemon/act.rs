@@ -171,7 +171,8 @@ impl Daemon {
     /// An attempt is about to release: it is told what it may move once that is on record.
     pub(super) fn announced(&mut self, announced: Announced) {
         let Announced { job, plan, answer } = announced;
-        let releases = match self.store.releases() {
+        let targets = plan.images.iter().flat_map(|image| &image.targets);
+        let releases = match self.store.releases(targets) {
             Ok(releases) => releases,
             Err(error) => {
                 let _ = answer.send(Err(error_chain(&error)));

@@ -36,22 +36,26 @@ const RECORD: &str = "project, ref, commit_id, job, at, image, status, image_res
 impl Store {
     /// Of each image of a project on each of its refs, the last build that was found good.
     pub fn last_good(&self, project: &ProjectName) -> Result<BTreeMap<(RefName, ImageName), ImageRecord>, StoreError> {
-        let good: Vec<String> = ImageStatus::ALL
-            .into_iter()
-            .filter(|status| status.is_good())
-            .map(|status| format!("'{}'", status.as_str()))
-            .collect();
-        let text = format!(
-            "SELECT {RECORD} FROM image_results JOIN jobs ON jobs.id = job
-             WHERE project = ?1 AND status IN ({}) ORDER BY job",
-            good.join(", ")
-        );
-        let records = self.rows(&text, [project.as_str()], record)?;
-        // A later one takes the place of an earlier one.
+        let records = self.newest(Some(project), true)?;
         let keyed = records.into_iter();
         Ok(keyed
             .map(|r| ((r.reference.clone(), r.result.image.clone()), r))
             .collect())
+    }
+
+    /// The newest record of each image on each ref: of all of them, or of good builds only.
+    fn newest(&self, project: Option<&ProjectName>, good: bool) -> Result<Vec<ImageRecord>, StoreError> {
+        let statuses = ImageStatus::ALL.into_iter().filter(|status| status.is_good() || !good);
+        let statuses: Vec<String> = statuses.map(|status| format!("'{}'", status.as_str())).collect();
+        let text = format!(
+            "SELECT {RECORD} FROM image_results JOIN jobs ON jobs.id = job
+             WHERE (job, image) IN (
+                SELECT max(job), image FROM image_results JOIN jobs ON jobs.id = job
+                WHERE (?1 IS NULL OR project = ?1) AND status IN ({}) GROUP BY project, ref, image)
+             ORDER BY project, image, ref",
+            statuses.join(", ")
+        );
+        self.rows(&text, [project.map(ProjectName::as_str)], record)
     }
 
     /// What became of the images of a job.
@@ -61,49 +65,34 @@ impl Store {
         self.rows(&text, [job.0], record)
     }
 
-    /// Every image on every ref: its newest record in which it was not skipped, and its newest record, which may be
-    /// the same one.
+    /// Every image on every ref: its last good build, and its newest record, which may be the same one.
     pub fn images(&self, project: Option<&ProjectName>) -> Result<Vec<(Option<ImageRecord>, ImageRecord)>, StoreError> {
-        let text = format!(
-            "SELECT {RECORD} FROM image_results JOIN jobs ON jobs.id = job
-             WHERE ?1 IS NULL OR project = ?1 ORDER BY project, image, ref, job"
-        );
-        let all = self.rows(&text, [project.map(ProjectName::as_str)], record)?;
-        let mut found: BTreeMap<(ProjectName, ImageName, RefName), (Option<ImageRecord>, ImageRecord)> =
-            BTreeMap::new();
-        for record in all {
-            let key = (
-                record.project.clone(),
-                record.result.image.clone(),
-                record.reference.clone(),
-            );
-            let good = record.result.status.is_good().then(|| record.clone());
-            match found.entry(key) {
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    let (newest_good, newest) = entry.get_mut();
-                    *newest_good = good.or_else(|| newest_good.take());
-                    *newest = record;
-                }
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert((good, record));
-                }
-            }
-        }
-        Ok(found.into_values().collect())
+        let key = |r: &ImageRecord| (r.project.clone(), r.result.image.clone(), r.reference.clone());
+        let good = self.newest(project, true)?;
+        let mut good: BTreeMap<_, _> = good.into_iter().map(|record| (key(&record), record)).collect();
+        let newest = self.newest(project, false)?.into_iter();
+        Ok(newest.map(|record| (good.remove(&key(&record)), record)).collect())
     }
 
-    /// Where our release references point.
-    pub fn releases(&self) -> Result<BTreeMap<ImageRef, Release>, StoreError> {
-        let rows = self.rows("SELECT reference, digest, job, at FROM releases", [], |row| {
-            let release = Release {
-                reference: reference(get(row, 0)?)?,
-                digest: digest(get(row, 1)?)?,
-                job: JobId(get(row, 2)?),
-                at: rows::time(get(row, 3)?)?,
-            };
-            Ok((release.reference.clone(), release))
-        })?;
-        Ok(rows.into_iter().collect())
+    /// Where these release references point, as far as we have moved them.
+    pub fn releases<'a>(
+        &self,
+        references: impl IntoIterator<Item = &'a ImageRef>,
+    ) -> Result<BTreeMap<ImageRef, Release>, StoreError> {
+        let mut releases = BTreeMap::new();
+        for reference in references {
+            let text = "SELECT digest, job, at FROM releases WHERE reference = ?1";
+            let rows = self.rows(text, [reference.to_string()], |row| {
+                Ok(Release {
+                    reference: reference.clone(),
+                    digest: digest(get(row, 0)?)?,
+                    job: JobId(get(row, 1)?),
+                    at: rows::time(get(row, 2)?)?,
+                })
+            })?;
+            releases.extend(rows.into_iter().map(|release| (reference.clone(), release)));
+        }
+        Ok(releases)
     }
 
     /// Jobs whose release has begun and is not finished.
@@ -227,8 +216,4 @@ fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreErro
 
 fn digest(text: String) -> Result<Digest, StoreError> {
     Digest::new(text).map_err(|e| StoreError::Row(e.to_string()))
-}
-
-fn reference(text: String) -> Result<ImageRef, StoreError> {
-    ImageRef::parse(&text).map_err(|e| StoreError::Row(e.to_string()))
 }
