@@ -144,8 +144,10 @@ pub(super) fn state_of(
     if let Some(job) = job {
         return live_state(job);
     }
-    if matches!(newest.result.status, ImageStatus::Failed | ImageStatus::Blocked) {
-        return ("failed", format!("job {}: {}", newest.job, newest.result.note));
+    match newest.result.status {
+        ImageStatus::Failed => return ("failed", format!("job {}: {}", newest.job, newest.result.note)),
+        ImageStatus::Blocked => return ("failed", format!("job {}: blocked: {}", newest.job, newest.result.note)),
+        ImageStatus::Built | ImageStatus::Released | ImageStatus::Skipped => {}
     }
     let image = config.and_then(|project| {
         let images = project.images.iter();

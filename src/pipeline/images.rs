@@ -6,7 +6,7 @@ use super::env::JobEnv;
 use super::prepare::{Prepared, prepare};
 use super::select::{Candidate, Choice, choose, edges, follow_upstreams, order};
 use crate::config::Image;
-use crate::model::{Failure, FailureKind, ImageResult, ImageStatus, Reason, RefName, Step};
+use crate::model::{Failure, FailureKind, ImageResult, ImageStatus, JobId, Reason, RefName, Step};
 use crate::process::Runner;
 use std::collections::BTreeSet;
 
@@ -37,7 +37,11 @@ impl<'a> Attempt<'a> {
             let candidates: Vec<Candidate<'_>> = prepared.iter().map(Prepared::candidate).collect();
             let edges = edges(&candidates);
             let order = order(&candidates, &edges).map_err(|cycle| Failure::failed(cycle.to_string()))?;
-            follow_upstreams(&order, &edges, &candidates, &mut choices);
+            let good: Vec<_> = candidates
+                .iter()
+                .map(|candidate| self.last_good_job(candidate))
+                .collect();
+            follow_upstreams(&order, &edges, &candidates, &good, &mut choices);
             (edges, order)
         };
         let place_of = |at: usize| order.iter().position(|other| *other == at);
@@ -63,6 +67,11 @@ impl<'a> Attempt<'a> {
     fn runner_of(&self, image: &Image) -> Runner {
         let name = image.name.as_str();
         self.runner.with_env([("BUILD_IMAGE_NAME".into(), name.into())])
+    }
+
+    fn last_good_job(&self, candidate: &Candidate<'_>) -> Option<JobId> {
+        let key = (self.work.job.reference.clone(), candidate.image.name.clone());
+        self.work.last_good.get(&key).map(|good| good.job)
     }
 
     /// The branch that the remote's HEAD points at, if any image needs to know.
@@ -107,14 +116,17 @@ impl<'a> Attempt<'a> {
                 self.runner.note(Step::Build, &format!("{name} is built: {why}"));
             }
             if let Some(up) = planned.upstreams.iter().find(|up| stuck.contains(up)) {
-                let why = format!("blocked: {} failed", self.built_name(*up));
-                self.runner.note(Step::Build, &format!("{name}: {why}"));
+                let why = self.why_blocked(*up);
+                self.runner.note(Step::Build, &format!("{name} is blocked: {why}"));
                 self.conclude(planned, ImageStatus::Blocked, &why);
                 stuck.insert(place);
                 continue;
             }
+            let of_all = self.runner.clone();
             self.runner = self.runner_of(planned.prepared.image);
-            match self.one(env, planned).await {
+            let made = self.one(env, planned).await;
+            self.runner = of_all;
+            match made {
                 Ok(built) => self.made(planned, built),
                 Err((step, failure)) => {
                     self.conclude(planned, ImageStatus::Failed, &failure.message);
@@ -135,10 +147,12 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    fn built_name(&self, place: usize) -> String {
-        self.results
-            .get(place)
-            .map_or_else(String::new, |result| result.image.to_string())
+    fn why_blocked(&self, upstream: usize) -> String {
+        let upstream = self.results.get(upstream);
+        upstream.map_or_else(String::new, |up| match up.status {
+            ImageStatus::Blocked => format!("it stands on {}, which is blocked itself", up.image),
+            _ => format!("it stands on {}, which failed", up.image),
+        })
     }
 
     fn conclude(&mut self, planned: &Planned<'_>, status: ImageStatus, note: &str) {

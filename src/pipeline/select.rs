@@ -167,17 +167,24 @@ fn is_watched(watch: &[Pattern], path: &BString) -> bool {
     watch.iter().any(|pattern| pattern.matches(path.as_bstr()))
 }
 
-/// An image that stands on one that is built is built too.
+/// An image that stands on one that is built is built too; also if that was built by an earlier job, in which this one
+/// did not come to a good end. `good` has the job of each one's last good build on this very ref.
 pub(super) fn follow_upstreams(
     order: &[usize],
     edges: &[BTreeSet<usize>],
     candidates: &[Candidate<'_>],
+    good: &[Option<JobId>],
     choices: &mut [Choice],
 ) {
     for at in order {
+        let Choice::Skip(_) = choices[*at] else { continue };
+        let name = |up: &usize| &candidates[*up].image.name;
         let built = edges[*at].iter().find(|up| matches!(choices[**up], Choice::Build(_)));
-        if let (Choice::Skip(_), Some(up)) = (&choices[*at], built) {
-            choices[*at] = Choice::Build(format!("it stands on {}, which is built", candidates[*up].image.name));
+        let newer = edges[*at].iter().find(|up| good[**up] > good[*at]);
+        if let Some(up) = built {
+            choices[*at] = Choice::Build(format!("it stands on {}, which is built", name(up)));
+        } else if let Some(up) = newer {
+            choices[*at] = Choice::Build(format!("it stands on {}, which was built since", name(up)));
         }
     }
 }

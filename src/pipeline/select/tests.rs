@@ -97,11 +97,33 @@ fn what_stands_on_a_built_image_is_built() {
     assert_eq!(order, [1, 0, 2]);
     let skip = || Choice::Skip("no".to_owned());
     let mut choices = [skip(), Choice::Build("x".to_owned()), skip()];
-    follow_upstreams(&order, &edges, &candidates, &mut choices);
+    let good = [Some(JobId(3)); 3];
+    follow_upstreams(&order, &edges, &candidates, &good, &mut choices);
     assert!(choices.iter().all(|c| matches!(c, Choice::Build(_))), "{choices:?}");
     let mut choices = [Choice::Build("x".to_owned()), skip(), skip()];
-    follow_upstreams(&order, &edges, &candidates, &mut choices);
+    follow_upstreams(&order, &edges, &candidates, &good, &mut choices);
     assert_eq!(choices[1], skip());
+    // The first one was built by a job in which what stands on it failed, or never was built on this ref.
+    for others in [Some(JobId(2)), None] {
+        let mut choices = [skip(), skip(), skip()];
+        follow_upstreams(
+            &order,
+            &edges,
+            &candidates,
+            &[others, Some(JobId(3)), others],
+            &mut choices,
+        );
+        assert_eq!(choices[1], skip());
+        assert!(
+            matches!(&choices[0], Choice::Build(why) if why.contains("built since")),
+            "{choices:?}"
+        );
+    }
+    // It was built by itself, on the other hand, which is nothing to what it stands on.
+    let mut choices = [skip(), skip(), skip()];
+    let later = [Some(JobId(4)), Some(JobId(3)), Some(JobId(5))];
+    follow_upstreams(&order, &edges, &candidates, &later, &mut choices);
+    assert!(choices.iter().all(|c| *c == skip()), "{choices:?}");
 }
 
 #[test]
