@@ -12,7 +12,8 @@ use crate::config::{Kaniko, Project, Rsync};
 use crate::engine::{Engine, Scope};
 use crate::git::{self, Asker, Checkout, Mirrors, Question};
 use crate::model::{
-    Failure, FailureKind, ImageName, ImageRef, ImageResult, Job, Outcome, RefName, ReleasePlan, Step, error_chain,
+    Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, Job, Outcome, RefName, ReleasePlan, Step,
+    error_chain,
 };
 use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use crate::registry::Registries;
@@ -258,7 +259,15 @@ impl<'a> Attempt<'a> {
         }
         self.begin(Step::Run)?;
         let ran = self.run_image(run, env).await;
-        self.end(Step::Run, ran)
+        let ran = self.end(Step::Run, ran);
+        // Not found good: with `watch`, the next commit must not pass over it.
+        if let Err((_, failure)) = &ran
+            && let Some(result) = self.results.iter_mut().find(|result| result.image == run.image)
+        {
+            result.status = ImageStatus::Failed;
+            result.note.clone_from(&failure.message);
+        }
+        ran
     }
 
     async fn rsync(&self, rsync: &Rsync, env: &JobEnv) -> Result<(), Failure> {
@@ -288,14 +297,7 @@ impl<'a> Attempt<'a> {
         if main.is_some_and(|main| *main != result.image) {
             return;
         }
-        self.name_image(
-            result,
-            built
-                .tags
-                .first()
-                .cloned()
-                .or(built.staged.as_ref().map(ToString::to_string)),
-        );
+        self.runner.env.extend(image_variables(result, built.name()));
         self.report.built(ImageReport {
             id: result.id.clone(),
             digest: result.digest.clone(),
@@ -305,38 +307,29 @@ impl<'a> Attempt<'a> {
         });
     }
 
-    /// Sets the variables that name an image.
-    fn name_image(&mut self, result: &ImageResult, name: Option<String>) {
-        let released = result.released.first().map(ToString::to_string);
-        let id = result.id.as_ref().map(ToString::to_string);
-        let digest = result.digest.as_ref().map(ToString::to_string);
-        let variables = [
-            ("BUILD_IMAGE", released.or(name).or_else(|| id.clone())),
-            ("BUILD_IMAGE_DIGEST", digest.or_else(|| id.clone())),
-            ("BUILD_IMAGE_ID", id),
-        ];
-        for (name, value) in variables {
-            self.runner.env.extend(value.map(|value| (name.into(), value.into())));
+    /// The main image as it is after its release.
+    pub(super) fn show_release(&mut self) {
+        let Some(result) = self.main_image() else { return };
+        // What is not released has the names that it was shown by; nothing was shown where only a release is finished.
+        if !result.released.is_empty() || self.built.is_empty() {
+            let variables = image_variables(result, None);
+            self.runner.env.extend(variables);
         }
     }
 
-    /// The main image as it is after its release.
-    pub(super) fn show_release(&mut self) {
-        let main = self.work.project.run.as_ref().map(|run| run.image.clone());
-        let mut released = self.results.iter().rev().filter(|result| !result.released.is_empty());
-        let shown = released
-            .find(|result| main.as_ref().is_none_or(|main| result.image == *main))
-            .cloned();
-        if let Some(result) = shown {
-            self.name_image(&result, None);
-        }
+    /// Of what was built, the image that is run, else the last one.
+    fn main_image(&self) -> Option<&ImageResult> {
+        let main = self.work.project.run.as_ref().map(|run| &run.image);
+        let mut built = self
+            .results
+            .iter()
+            .rev()
+            .filter(|result| result.id.is_some() || result.digest.is_some());
+        built.find(|result| main.is_none_or(|main| result.image == *main))
     }
 
     fn image_id(&self) -> Option<String> {
-        let main = self.work.project.run.as_ref().map(|run| &run.image);
-        let mut built = self.results.iter().rev().filter(|result| result.id.is_some());
-        let result = built.find(|result| main.is_none_or(|main| result.image == *main))?;
-        result.id.as_ref().map(ToString::to_string)
+        self.main_image()?.id.as_ref().map(ToString::to_string)
     }
 
     /// The connection over ssh that the checkout uses too.
@@ -484,6 +477,23 @@ impl<'a> Attempt<'a> {
             }
         }
     }
+}
+
+/// The variables that tell of an image; `name` is what it is called as long as it is not released.
+pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec<(OsString, OsString)> {
+    let released = result.released.first().map(ToString::to_string);
+    let id = result.id.as_ref().map(ToString::to_string);
+    let digest = result.digest.as_ref().map(ToString::to_string);
+    let variables = [
+        ("BUILD_IMAGE", released.or(name).or_else(|| id.clone())),
+        ("BUILD_IMAGE_NAME", Some(result.image.to_string())),
+        ("BUILD_IMAGE_DIGEST", digest.or_else(|| id.clone())),
+        ("BUILD_IMAGE_ID", id),
+    ];
+    let known = variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into(), value?.into())));
+    known.collect()
 }
 
 async fn callback(runner: &Runner, step: Step, argv: &[String], cwd: &Path, timeout: Duration) -> Result<(), Failure> {

@@ -1,12 +1,13 @@
 //! One image: its bases, its build, its staging and its test.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, image_variables};
 use super::bases::Ready;
 use super::env::JobEnv;
 use super::images::Planned;
 use super::labels::Origin;
 use super::prepare::Prepared;
 use super::render::render_all;
+use super::run::container_variables;
 use super::stage::PINNED;
 use crate::containerfile::pin;
 use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
@@ -37,6 +38,14 @@ pub(super) struct Built {
     pub staged: Option<ImageRef>,
     /// As the engine's storage has it; none if it is not there.
     pub info: Option<ImageInfo>,
+}
+
+impl Built {
+    /// What it is called as long as it is not released.
+    pub fn name(&self) -> Option<String> {
+        let staged = self.staged.as_ref().map(ToString::to_string);
+        self.tags.first().cloned().or(staged)
+    }
 }
 
 impl<'a> Attempt<'a> {
@@ -167,16 +176,17 @@ impl<'a> Attempt<'a> {
         built: &mut Built,
         command: &[String],
     ) -> Result<(), Failure> {
-        let (work, runner) = (self.work, &self.runner);
+        let work = self.work;
         let job = &work.job;
         let image = self.in_engine(built).await?;
+        let runner = &self.runner.with_env(image_variables(&built.result, built.name()));
         let request = TestRequest {
             image: image.as_str(),
             project: job.project.as_str(),
             name: &container_name(job.project.as_str(), job.commit.short(), &runner.marker),
             command,
             network: &prepared.image.test_network,
-            env: &self.container_variables(env),
+            env: &container_variables(runner, env),
             timeout: work.project.timeout,
         };
         work.engine.test(runner, &request).await

@@ -6,6 +6,7 @@ use super::render::{fill_in, render_all};
 use crate::config::Run;
 use crate::engine::{RunRequest, container_name};
 use crate::model::Failure;
+use crate::process::Runner;
 use std::ffi::OsString;
 
 impl Attempt<'_> {
@@ -23,7 +24,7 @@ impl Attempt<'_> {
             ("BUILD_PATH".into(), "/build".into()),
             ("BUILD_DROP".into(), "/drop".into()),
         ];
-        variables.extend(self.container_variables(env));
+        variables.extend(container_variables(runner, env));
         for (name, template) in &run.env {
             variables.push((name.clone(), fill_in(runner, template)?.into()));
         }
@@ -44,19 +45,19 @@ impl Attempt<'_> {
         };
         work.engine.run(runner, &request).await
     }
+}
 
-    /// What a container of the job sees of the job's variables.
-    pub(super) fn container_variables(&self, env: &JobEnv) -> Vec<(String, OsString)> {
-        let image = [
-            "BUILD_IMAGE",
-            "BUILD_IMAGE_NAME",
-            "BUILD_IMAGE_ID",
-            "BUILD_IMAGE_DIGEST",
-        ]
-        .map(str::to_owned);
-        let names = env.run.iter().chain(&image);
-        names
-            .filter_map(|name| Some((name.clone(), self.runner.variable(name)?)))
-            .collect()
-    }
+/// What a container of the job sees of the job's variables.
+pub(super) fn container_variables(runner: &Runner, env: &JobEnv) -> Vec<(String, OsString)> {
+    let image = [
+        "BUILD_IMAGE",
+        "BUILD_IMAGE_NAME",
+        "BUILD_IMAGE_ID",
+        "BUILD_IMAGE_DIGEST",
+    ]
+    .map(str::to_owned);
+    let names = env.run.iter().chain(&image);
+    names
+        .filter_map(|name| Some((name.clone(), runner.variable(name)?)))
+        .collect()
 }
