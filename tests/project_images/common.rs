@@ -75,7 +75,10 @@ impl Done {
     pub fn images(&self) -> Vec<String> {
         let images = self.report["images"].as_array().unwrap();
         let word = |value: &Value| value.as_str().unwrap().to_owned();
-        images.iter().map(|i| word(&i["image"]) + " " + &word(&i["status"])).collect()
+        images
+            .iter()
+            .map(|i| word(&i["image"]) + " " + &word(&i["status"]))
+            .collect()
     }
 
     /// Why it was skipped, blocked or failed.
@@ -105,14 +108,19 @@ pub fn done_again(site: &Site, project: &str, reference: &str, commit: &str, cou
         let over = rows.iter().filter(|row| row.state == "done").count();
         match rows.pop() {
             Some(last) if over >= count => Ok(last),
-            last => Err(format!("{last:?}\n{}", std::fs::read_to_string(&site.log).unwrap_or_default())),
+            last => Err(format!(
+                "{last:?}\n{}",
+                std::fs::read_to_string(&site.log).unwrap_or_default()
+            )),
         }
     });
     let name = row.attempts.last().unwrap_or_else(|| panic!("never begun: {row:?}"));
     let suffix = if row.outcome() == "succeeded" { "" } else { ".tmp" };
     let dir = site.job_dir(project, reference, &format!("{name}{suffix}"));
     // The directory is renamed after the record is made.
-    wait_for_state("the directory", LONG, || dir.is_dir().then_some(()).ok_or_else(|| format!("{dir:?}")));
+    wait_for_state("the directory", LONG, || {
+        dir.is_dir().then_some(()).ok_or_else(|| format!("{dir:?}"))
+    });
     Done {
         id: row.id,
         outcome: row.outcome().to_owned(),

@@ -7,4 +7,7 @@
 mod support;
 
 mod common;
+mod labels;
 mod order;
+mod secrets;
+mod watch;
