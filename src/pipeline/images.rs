@@ -130,6 +130,11 @@ impl<'a> Attempt<'a> {
                 Ok(built) => self.made(planned, built),
                 Err((step, failure)) => {
                     self.conclude(planned, ImageStatus::Failed, &failure.message);
+                    if several {
+                        // The attempt's end tells of the first one only.
+                        let why = format!("{name}: {}: {failure}", failure.outcome());
+                        self.runner.note(step, &why);
+                    }
                     match failure.kind {
                         FailureKind::Failed => {}
                         // Containers go before the next image is built; the attempt's end would be too late.
