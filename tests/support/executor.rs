@@ -1,4 +1,7 @@
-//! A stand-in for kaniko's executor: it builds nothing, and is strict about how it is called.
+//! A stand-in for kaniko's executor: it obeys no Containerfile, and is strict about how it is called.
+//!
+//! Every image that it makes has busybox, and the file `data` of the context if there is one. It really pushes, to
+//! registries without TLS.
 //!
 //! What the real one takes and what it refuses is written down here as a shell script. It exits with 1 and says why for
 //! anything that is not by the contract: an unknown flag, a mount that is writable and should not be, a file that others
@@ -23,7 +26,7 @@ pub fn load(podman: &Podman, scratch: &Scratch) {
 }
 
 /// In the Containerfile a line `#! exit N` ends it with that code, as a RUN that fails does; `#! hang` never ends;
-/// `#! forget` ends it well and writes nothing.
+/// `#! forget` ends it well and writes nothing; `#! pretend` ends it well and writes a digest of nothing that was pushed.
 const SCRIPT: &str = r##"#!/bin/sh
 set -u
 die() { echo "executor: $*" >&2; exit 1; }
@@ -42,7 +45,10 @@ for flag in "$@"; do
   --no-push) push=no ;;
   --log-format=text | --cache=true | --single-snapshot) ;;
   --snapshot-mode=full | --snapshot-mode=redo | --snapshot-mode=time) ;;
-  --cache-repo=*/* | --target=?* | --label=?*=*) ;;
+  --cache-repo=*/* | --target=?*) ;;
+  --label=?*=*)
+    pair=$(printf '%s' "$value" | sed 's/[\\"]/\\&/g; s/=/":"/')
+    labels="$labels${labels:+,}\"$pair\"" ;;
   --build-arg=*)
     case $value in
     *=*) printf '%s\n' "$value" ;;
@@ -74,7 +80,7 @@ if [ -e /kaniko/.docker/config.json ]; then
   (: >> $config) 2>/dev/null && die 'config.json can be written'
   # Whoever is in it must be somebody that this build speaks to.
   for host in $(grep -o '"[^"]*":{"auth":' $config | cut -d'"' -f2); do
-    case "$destination $*" in *"$host"*) ;; *) die "config.json has $host, which is not needed" ;; esac
+    case "$destination $* $(grep -i '^FROM' "$dockerfile")" in *"$host"*) ;; *) die "config.json has $host, which is not needed" ;; esac
   done
   cp $config /out/config.json
 fi
@@ -88,18 +94,60 @@ exit*) exit "$(sed -n 's/^#! exit //p' "$dockerfile")" ;;
 hang) echo up; trap '' TERM; while :; do sleep 0.1; done ;;
 forget) exit 0 ;;
 esac
-if [ $push = yes ]; then
-  [ -n "$digest_file" ] && [ -z "$tar_path" ] || die 'a push needs --digest-file and no --tar-path'
-  printf 'sha256:%064d' 7 > "$digest_file"
-else
+echo "executor: the stand-in builds $destination, with logins for" \
+  "$(grep -o '"[^"]*":{"auth":' /kaniko/.docker/config.json 2>/dev/null | cut -d'"' -f2 | tr '\n' ' ')"
+sed 's/^/executor: | /' "$dockerfile"
+# The image: one layer, and the config that says so.
+cd /tmp && mkdir image && cp -a /bin image/bin && echo built > image/built
+[ ! -e "$context/data" ] || cp "$context/data" image/data
+tar -c -f layer.tar -C image .
+id=$(sha256sum layer.tar | cut -d' ' -f1)
+printf '{"architecture":"amd64","os":"linux","config":{"Labels":{%s}},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"x"}]}' \
+  "$labels" "$id" > config.json
+name=$(sha256sum config.json | cut -d' ' -f1)
+if [ $push = no ]; then
   [ -n "$tar_path" ] && [ -z "$digest_file" ] || die '--no-push needs --tar-path'
-  cd /tmp && mkdir layer && echo built > layer/built
-  tar -c -f layer.tar -C layer built
-  id=$(sha256sum layer.tar | cut -d' ' -f1)
-  printf '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"x"}]}' "$id" > config.json
-  name=$(sha256sum config.json | cut -d' ' -f1)
   mv config.json "$name.json"
   printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$name" "$destination" > manifest.json
   tar -c -f "$tar_path" manifest.json "$name.json" layer.tar
+  exit 0
 fi
+[ -n "$digest_file" ] && [ -z "$tar_path" ] || die 'a push needs --digest-file and no --tar-path'
+if grep -q '^#! pretend' "$dockerfile"; then printf 'sha256:%064d' 7 > "$digest_file"; exit 0; fi
+host=${destination%%/*}
+repository=${destination#*/}
+tag=${repository##*:}
+repository=${repository%:*}
+case " $* " in *" --insecure-registry=$host "*) ;; *) die "$host is to be spoken to by TLS, which is beyond me" ;; esac
+login=$(grep -o "\"$host\":{\"auth\":\"[^\"]*" /kaniko/.docker/config.json 2>/dev/null | sed 's/.*"//')
+# request METHOD PATH TYPE FILE: the answer is in /tmp/answer. The way there stays open until the registry has answered.
+request() {
+  rm -f /tmp/way && mkfifo /tmp/way
+  nc "${host%:*}" "${host#*:}" < /tmp/way > /tmp/answer &
+  exec 3> /tmp/way
+  {
+    printf '%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %s\r\n' \
+      "$1" "$2" "$host" "$3" "$(wc -c < "$4")"
+    [ -z "$login" ] || printf 'Authorization: Basic %s\r\n' "$login"
+    printf '\r\n'
+    cat "$4"
+  } >&3
+  wait $!
+  exec 3>&-
+  case $(head -n 1 /tmp/answer) in *' 20'*) ;; *) die "$1 $2: $(head -n 1 /tmp/answer)" ;; esac
+}
+blob() {
+  request POST "/v2/$repository/blobs/uploads/" text/plain /dev/null
+  place=$(tr -d '\r' < /tmp/answer | sed -n 's/^[Ll]ocation: //p' | sed 's|^http://[^/]*||')
+  request PUT "$place&digest=sha256:$(sha256sum "$1" | cut -d' ' -f1)" application/octet-stream "$1"
+}
+part() { printf '{"mediaType":"%s","size":%s,"digest":"sha256:%s"}' "$2" "$(wc -c < "$1")" "$(sha256sum "$1" | cut -d' ' -f1)"; }
+gzip -c < layer.tar > layer.tar.gz
+blob layer.tar.gz
+blob config.json
+docker=application/vnd.docker
+printf '{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[%s]}' $docker.distribution.manifest.v2+json \
+  "$(part config.json $docker.container.image.v1+json)" "$(part layer.tar.gz $docker.image.rootfs.diff.tar.gzip)" > manifest.json
+request PUT "/v2/$repository/manifests/$tag" $docker.distribution.manifest.v2+json manifest.json
+printf 'sha256:%s' "$(sha256sum manifest.json | cut -d' ' -f1)" > "$digest_file"
 "##;

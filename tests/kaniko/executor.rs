@@ -1,10 +1,11 @@
 //! kaniko's executor as a container: the real one when PIPELINED_TEST_KANIKO_IMAGE names an archive of it, or an image
 //! that can be pulled; and always a stand-in that is strict about flags, mounts and files.
 
-#![cfg(test)]
-
-mod support;
-
+use crate::support;
+use crate::support::executor::{self, EXECUTOR};
+use crate::support::podman::{BUSYBOX_CONTAINERFILE, Podman, busybox_context};
+use crate::support::scratch::{SOON, Scratch, wait_for};
+use crate::support::servers::http::make_certificates;
 use pipelined::config::{EngineKind, SnapshotMode};
 use pipelined::engine::{Engine, KanikoBuilt, KanikoRequest, RegistryAccess, Scope, container_name};
 use pipelined::model::{Failure, FailureKind, ImageRef, JobId, Step};
@@ -13,10 +14,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use support::executor::{self, EXECUTOR};
-use support::podman::{BUSYBOX_CONTAINERFILE, Podman, busybox_context};
-use support::scratch::{SOON, Scratch, wait_for};
-use support::servers::http::make_certificates;
 
 const REAL: &str = "PIPELINED_TEST_KANIKO_IMAGE";
 
@@ -153,7 +150,7 @@ async fn the_executor_gets_what_it_needs_and_no_more() {
         ca_file: None,
     };
     let how = Build {
-        file: bench.scratch.write("rewritten", "FROM scratch\nCOPY . /\n"),
+        file: bench.scratch.write("rewritten", "FROM scratch\nCOPY . /\n#! pretend\n"),
         original: Some(&original),
         build_args: &build_args,
         secrets: &secrets,
@@ -372,4 +369,30 @@ async fn the_real_executor_builds_an_image_that_runs() {
     let failure = bench.build(&failing).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Failed);
     assert!(failure.message.contains("exited with 7"), "{failure}");
+}
+
+#[test]
+fn doctor_tells_whether_the_executor_is_here() {
+    let bench = Bench::new();
+    let doctor = |image: &str| {
+        let config = bench.scratch.write(
+            "pipelined.toml",
+            format!(
+                "workdir = 'work'\nengine = 'kaniko'\n[kaniko]\nimage = '{image}'\n[projects.p]\nremote = '/nowhere'\n"
+            ),
+        );
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pipelined"))
+            .args(["doctor", "--json", "-c"])
+            .arg(config)
+            .envs(bench.podman.env())
+            .output()
+            .unwrap();
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        findings.into_iter().find(|f| f["about"] == "kaniko").unwrap()
+    };
+    let here = doctor(EXECUTOR);
+    assert_eq!(here["level"], "ok", "{here}");
+    assert!(here["text"].as_str().unwrap().contains("v0.0.1"), "{here}");
+    assert_eq!(doctor("localhost/nothing:1")["level"], "warn");
+    assert_eq!(doctor("localhost/busybox:latest")["level"], "bad");
 }
