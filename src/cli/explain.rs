@@ -251,7 +251,11 @@ fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) 
         for attempt in &job.attempts {
             let took = attempt.ended.map(|end| length(attempt.started, end));
             let how = match (&attempt.failure, &attempt.ended) {
-                (Some(f), _) => format!("{}: {}", f.step, plain(&f.failure.message)),
+                (Some(f), _) => {
+                    let step = format!("{}: ", f.step);
+                    let message = plain(&f.failure.message);
+                    format!("{step}{}", message.strip_prefix(&step).unwrap_or(&message))
+                }
                 (None, Some(_)) => "ended well".to_owned(),
                 (None, None) if job.is_running() => "running".to_owned(),
                 (None, None) => "interrupted: the daemon was gone".to_owned(),

@@ -260,9 +260,10 @@ pub struct Image {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pull {
-    /// Ask the registry each time; if it cannot be asked and the image is here, use that one.
+    /// Ask the registry each time, and fail if it cannot be asked; what no registry has and is here was made here, and is
+    /// used.
     Newer,
-    /// Ask the registry each time, and fail if it cannot be asked.
+    /// Ask the registry each time, and fail if it does not have it.
     Always,
     /// Only when the image is not here.
     Missing,

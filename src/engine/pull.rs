@@ -21,6 +21,8 @@ pub struct PulledBase {
     pub name: String,
     /// What was found under that name.
     pub info: ImageInfo,
+    /// Why it could not be pulled, so that this is only what was here already.
+    pub only_here: Option<Failure>,
 }
 
 impl PulledBase {
@@ -79,9 +81,11 @@ impl Engine {
     ) -> Result<Vec<PulledBase>, Failure> {
         let mut pulled = Vec::new();
         for base in bases {
+            let (info, only_here) = self.pull_base(runner, base, policy, access, timeout).await?;
             pulled.push(PulledBase {
                 name: base.clone(),
-                info: self.pull_base(runner, base, policy, access, timeout).await?,
+                info,
+                only_here,
             });
         }
         Ok(pulled)
@@ -94,11 +98,11 @@ impl Engine {
         policy: Pull,
         access: &PullAccess,
         timeout: Duration,
-    ) -> Result<ImageInfo, Failure> {
+    ) -> Result<(ImageInfo, Option<Failure>), Failure> {
         let here = self.inspect_image(runner, Step::Pull, base).await?;
         if policy == Pull::Never || base.starts_with(LOCAL) {
             let program = self.program();
-            return here.ok_or_else(|| match policy {
+            return here.map(|here| (here, None)).ok_or_else(|| match policy {
                 // Nothing will bring it: somebody has to change something.
                 Pull::Never => Failure::failed(format!(
                     "pull: {base} is not in the storage of {program}, and pull = \"never\" is set: build it first"
@@ -111,19 +115,13 @@ impl Engine {
         if policy == Pull::Missing
             && let Some(here) = here
         {
-            return Ok(here);
+            return Ok((here, None));
         }
         match self.pull_one(runner, Step::Pull, base, access, timeout).await {
             Ok(()) => {}
             Err(failure) if failure.kind == FailureKind::Cancelled => return Err(failure),
             Err(failure) => match here {
-                Some(here) if policy == Pull::Newer => {
-                    runner.note(
-                        Step::Pull,
-                        &format!("{base}: its registry cannot be asked, so the image that is here is used"),
-                    );
-                    return Ok(here);
-                }
+                Some(here) if policy == Pull::Newer => return Ok((here, Some(failure))),
                 _ => return Err(failure),
             },
         }
@@ -132,7 +130,7 @@ impl Engine {
             .await?
             .ok_or_else(|| Failure::errored(format!("pull: {base} was pulled, and is gone again")))?;
         newest_first(here.as_ref(), &mut info);
-        Ok(info)
+        Ok((info, None))
     }
 
     /// Brings an image into the storage, whatever is there. By digest only the registry decides what it is.
@@ -228,6 +226,7 @@ mod tests {
         let used = |name: &str, digests: &[(&str, char)]| {
             let base = PulledBase {
                 name: name.to_owned(),
+                only_here: None,
                 info: info('1', digests),
             };
             base.used().digests

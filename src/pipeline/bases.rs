@@ -53,7 +53,14 @@ impl Attempt<'_> {
         let used = BaseUsed {
             name: name.to_owned(),
             reference: ImageRef::parse(name).ok(),
-            digests: built.result.digest.iter().cloned().collect(),
+            // What is only in the engine's storage goes by its id.
+            digests: built
+                .result
+                .digest
+                .iter()
+                .filter(|digest| built.result.id.as_ref() != Some(*digest))
+                .cloned()
+                .collect(),
             id: built.result.id.clone(),
             diff_ids: built
                 .info
@@ -85,12 +92,36 @@ impl Attempt<'_> {
             .await?;
         let mut ready = Vec::new();
         for base in pulled {
+            if let Some(failure) = &base.only_here {
+                self.may_use_what_is_here(&base.name, failure).await?;
+            }
             let pin = self.pin(prepared, &base.name, &base.info).await?;
             let mut used = base.used();
             self.tag_first(&mut used).await;
             ready.push(Ready { used, pin });
         }
         Ok(ready)
+    }
+
+    /// With `pull = "newer"`, what is here may stand in for what could not be pulled only if no registry has it: it was made
+    /// here. A registry that does not answer, or refuses, could have a newer one: that is an error, and tried again.
+    async fn may_use_what_is_here(&self, name: &str, failure: &Failure) -> Result<(), Failure> {
+        let Ok(reference) = ImageRef::parse(name) else {
+            return Ok(());
+        };
+        match self.work.registries.head(&self.runner, &reference).await {
+            Ok(None) => {
+                let why = format!("{name}: its registry does not have it, so the image that is here is used");
+                self.runner.note(Step::Pull, &why);
+                Ok(())
+            }
+            Ok(Some(_)) => Err(failure.clone()),
+            Err(error) => {
+                let asked = error.into_failure(Step::Pull);
+                let hint = "an older one is here, which pull = \"missing\" would use";
+                Err(Failure::new(asked.kind, format!("{} ({hint})", asked.message)))
+            }
+        }
     }
 
     /// An engine may know the same image by several digests: of an index and of its manifest, or of what it has built

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A login is missing or wrong.
-    #[error("{registry} wants a login{}: {tried}", in_words(.said))]
+    #[error("{registry} does not let us in{}: {tried}", in_words(.said))]
     Unauthorized {
         /// Which.
         registry: String,

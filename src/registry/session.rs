@@ -234,17 +234,23 @@ impl<'a> Session<'a> {
             return Ok((answer?, home));
         }
         let with_port = home.port().is_some();
-        match answer {
-            Err(RegistryError::PlainHttp { .. }) => {}
-            Err(RegistryError::Unreachable { said, .. }) if said == REFUSED && !with_port => {}
+        let error = match answer {
+            // Nothing listens there, whatever is spoken.
+            Err(RegistryError::Unreachable { said, .. }) if said == REFUSED && with_port => {
+                return Err(self.unreachable(said));
+            }
+            // Some servers say so in words that are not TLS, others hang up.
+            Err(error @ (RegistryError::PlainHttp { .. } | RegistryError::Unreachable { .. })) => error,
             Ok(response) => {
                 self.state.set_plain(self.registry(), false);
                 return Ok((response, home));
             }
             Err(error) => return Err(error),
-        }
+        };
         let home = self.url("", true)?;
-        let response = self.exchange(ask, &self.url(path, true)?, pass, &home).await?;
+        let Ok(response) = self.exchange(ask, &self.url(path, true)?, pass, &home).await else {
+            return Err(error);
+        };
         self.state.set_plain(self.registry(), true);
         Ok((response, home))
     }
@@ -364,6 +370,13 @@ impl<'a> Session<'a> {
         Ok(bytes)
     }
 
+    fn unreachable(&self, said: impl Into<String>) -> RegistryError {
+        RegistryError::Unreachable {
+            registry: self.registry().to_owned(),
+            said: said.into(),
+        }
+    }
+
     fn timed_out(&self, what: &'static str, after: std::time::Duration) -> RegistryError {
         RegistryError::TimedOut {
             registry: self.registry().to_owned(),
@@ -378,11 +391,8 @@ impl<'a> Session<'a> {
             Broken::NotTls => RegistryError::PlainHttp { registry },
             Broken::Untrusted(said) => RegistryError::Tls { registry, said },
             Broken::Slow => self.timed_out("a connection", self.state.deadlines.connect),
-            Broken::Refused => RegistryError::Unreachable {
-                registry,
-                said: REFUSED.to_owned(),
-            },
-            Broken::Other(said) => RegistryError::Unreachable { registry, said },
+            Broken::Refused => self.unreachable(REFUSED),
+            Broken::Other(said) => self.unreachable(said),
         }
     }
 }

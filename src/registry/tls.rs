@@ -80,7 +80,11 @@ pub(super) fn judge(error: &(dyn std::error::Error + 'static)) -> Broken {
 }
 
 fn untrusted(error: &CertificateError) -> String {
-    distrust(error).map_or_else(|| words::plain(&error.to_string()), str::to_owned)
+    let text = error.to_string();
+    if text.contains("CaUsedAsEndEntity") {
+        return "it is a CA's own certificate in the place of a server's: sign one for the server with it".to_owned();
+    }
+    distrust(error).map_or_else(|| words::plain(&text), str::to_owned)
 }
 
 /// An error and what caused it, also within [`std::io::Error`], whose `source` leaves out what it was made of.
