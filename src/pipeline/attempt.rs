@@ -2,9 +2,9 @@
 
 use super::build::Built;
 use super::desk::Desk;
-use super::env::{JobEnv, job_env, project_variables};
+use super::env::{JobEnv, image_variables, job_env, project_variables};
 use super::locks::ReleaseLocks;
-use super::render::render;
+use super::render::{known_later, render};
 use super::report::{ImageReport, Report};
 use super::rsync;
 use super::select::LastGood;
@@ -309,11 +309,13 @@ impl<'a> Attempt<'a> {
 
     /// The main image as it is after its release.
     pub(super) fn show_release(&mut self) {
-        let Some(result) = self.main_image() else { return };
+        let Some(result) = self.main_image().cloned() else {
+            return;
+        };
         // What is not released has the names that it was shown by; nothing was shown where only a release is finished.
         if !result.released.is_empty() || self.built.is_empty() {
-            let variables = image_variables(result, None);
-            self.runner.env.extend(variables);
+            self.runner.env.extend(image_variables(&result, None));
+            self.report.released(result.digest);
         }
     }
 
@@ -365,7 +367,8 @@ impl<'a> Attempt<'a> {
             Ok(masks) => {
                 self.runner.masks = masks;
                 self.runner.env.clone_from(&env.all);
-                result.map(|()| env)
+                result.and_then(|()| known_later(&self.runner, &self.work.project))?;
+                Ok(env)
             }
             Err(failure) => {
                 // The error callback gets the rest: what it was told and says could not be masked.
@@ -477,23 +480,6 @@ impl<'a> Attempt<'a> {
             }
         }
     }
-}
-
-/// The variables that tell of an image; `name` is what it is called as long as it is not released.
-pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec<(OsString, OsString)> {
-    let released = result.released.first().map(ToString::to_string);
-    let id = result.id.as_ref().map(ToString::to_string);
-    let digest = result.digest.as_ref().map(ToString::to_string);
-    let variables = [
-        ("BUILD_IMAGE", released.or(name).or_else(|| id.clone())),
-        ("BUILD_IMAGE_NAME", Some(result.image.to_string())),
-        ("BUILD_IMAGE_DIGEST", digest.or_else(|| id.clone())),
-        ("BUILD_IMAGE_ID", id),
-    ];
-    let known = variables
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.into(), value?.into())));
-    known.collect()
 }
 
 async fn callback(runner: &Runner, step: Step, argv: &[String], cwd: &Path, timeout: Duration) -> Result<(), Failure> {

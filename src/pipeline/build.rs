@@ -1,12 +1,11 @@
 //! One image: its bases, its build, its staging and its test.
 
-use super::attempt::{Attempt, image_variables};
+use super::attempt::Attempt;
 use super::bases::Ready;
-use super::env::JobEnv;
+use super::env::{JobEnv, image_variables};
 use super::images::Planned;
 use super::labels::Origin;
-use super::prepare::Prepared;
-use super::render::render_all;
+use super::prepare::{Prepared, argument, aside};
 use super::run::container_variables;
 use super::stage::PINNED;
 use crate::containerfile::pin;
@@ -15,6 +14,7 @@ use crate::model::{Content, Digest, Failure, ImageRef, ImageResult, ImageStatus,
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where the engine keeps the temporary files of a job's build.
 pub fn scratch(directory: &Path) -> PathBuf {
@@ -56,7 +56,7 @@ impl<'a> Attempt<'a> {
         let ready = self.bases(prepared).await;
         let ready = self.end(Step::Pull, ready)?;
         self.begin(Step::Build)?;
-        let built = self.build(env, prepared, ready).await;
+        let built = self.build(prepared, ready).await;
         let mut built = self.end(Step::Build, built)?;
         if let Some(staging) = &prepared.staging {
             self.begin(Step::Stage)?;
@@ -71,7 +71,7 @@ impl<'a> Attempt<'a> {
         Ok(built)
     }
 
-    async fn build(&self, env: &JobEnv, prepared: &Prepared<'_>, ready: Vec<Ready>) -> Result<Built, Failure> {
+    async fn build(&self, prepared: &Prepared<'_>, ready: Vec<Ready>) -> Result<Built, Failure> {
         let source_date = match prepared.image.source_date_epoch {
             true => Some(self.commit_time().await?),
             false => None,
@@ -86,9 +86,9 @@ impl<'a> Attempt<'a> {
         };
         let annotations = origin.labels();
         let mut labels = annotations.clone();
-        labels.extend(render_all(&self.runner, env, &prepared.image.labels)?);
+        labels.extend(prepared.labels.clone());
         let recipe = Recipe {
-            file: self.pinned(prepared, &ready)?,
+            file: self.pinned(prepared, &ready).await?,
             labels,
             annotations,
             source_date,
@@ -102,7 +102,7 @@ impl<'a> Attempt<'a> {
 
     /// The Containerfile with each base replaced by exactly that one which was found in the step before, so that what is
     /// recorded is what was used. It lies outside of the checkout, which stays as git has it.
-    fn pinned(&self, prepared: &Prepared<'_>, ready: &[Ready]) -> Result<PathBuf, Failure> {
+    async fn pinned(&self, prepared: &Prepared<'_>, ready: &[Ready]) -> Result<PathBuf, Failure> {
         let pins: BTreeMap<String, String> = ready
             .iter()
             .filter_map(|base| Some((base.used.name.clone(), base.pin.clone()?)))
@@ -115,11 +115,9 @@ impl<'a> Attempt<'a> {
         if pins.is_empty() || !prepared.exact {
             return Ok(prepared.file.clone());
         }
-        let argument = |name: &str| {
-            let value = prepared.arguments.get(name);
-            value.map(|value| value.to_string_lossy().into_owned())
-        };
-        let pinned = pin(&prepared.text, &argument, prepared.image.target.as_deref(), &pins);
+        let (text, known) = (Arc::clone(&prepared.text), Arc::clone(&prepared.arguments));
+        let target = prepared.image.target.clone();
+        let pinned = aside(move || pin(&text, &argument(&known), target.as_deref(), &pins)).await?;
         for left in &pinned.left {
             self.runner.note(
                 Step::Build,

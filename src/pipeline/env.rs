@@ -1,7 +1,7 @@
 //! The environment of a job's commands, and which parts of it an image may see.
 
 use crate::config::{EnvLayer, Project, SecretFile};
-use crate::model::{Failure, Job, RefKind, is_job_variable, mask_url, parse_env_file};
+use crate::model::{Failure, ImageResult, Job, RefKind, is_job_variable, mask_url, parse_env_file};
 use crate::process::Masks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -140,6 +140,23 @@ fn env_file(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     parse_env_file(&text).map_err(|e| Failure::errored(format!("the env_file {} is not valid: {e}", path.display())))
+}
+
+/// The variables that tell of an image; `name` is what it is called as long as it is not released.
+pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec<(OsString, OsString)> {
+    let released = result.released.first().map(ToString::to_string);
+    let id = result.id.as_ref().map(ToString::to_string);
+    let digest = result.digest.as_ref().map(ToString::to_string);
+    let variables = [
+        ("BUILD_IMAGE", released.or(name).or_else(|| id.clone())),
+        ("BUILD_IMAGE_NAME", Some(result.image.to_string())),
+        ("BUILD_IMAGE_DIGEST", digest.or_else(|| id.clone())),
+        ("BUILD_IMAGE_ID", id),
+    ];
+    let known = variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into(), value?.into())));
+    known.collect()
 }
 
 fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str, OsString)> {

@@ -24,10 +24,10 @@ impl<'a> Attempt<'a> {
     /// Reads all images and decides about each. In the order in which they are to be built.
     pub(super) async fn plan_images(&self, env: &JobEnv) -> Result<Vec<Planned<'a>>, Failure> {
         let (work, checkout) = (self.work, self.checkout_dir());
-        let images = work.project.images.iter();
-        let prepared: Vec<Prepared<'a>> = images
-            .map(|image| prepare(&self.runner_of(image), env, &work.project, image, &checkout))
-            .collect::<Result<_, _>>()?;
+        let mut prepared: Vec<Prepared<'a>> = Vec::new();
+        for image in &work.project.images {
+            prepared.push(prepare(&self.runner_of(image), env, &work.project, image, &checkout).await?);
+        }
         let default = self.default_branch().await?;
         let mut choices = Vec::new();
         for prepared in &prepared {

@@ -1,7 +1,8 @@
 //! What a job knows of an image before it builds the first one: its Containerfile, and its references.
 //!
 //! It reads the checkout and nothing else, so that a mistake in the last image is found before an hour goes into the
-//! first. It must never ask an engine or a registry.
+//! first. It must never ask an engine or a registry. A file may have megabytes: it is read on a thread of its own, as all
+//! of the daemon waits for whoever computes.
 
 use super::env::JobEnv;
 use super::render::{render, render_all};
@@ -14,6 +15,10 @@ use crate::process::Runner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Values of ARGs, by their names.
+pub(super) type Arguments = BTreeMap<String, OsString>;
 
 /// No Containerfile is that long.
 const LONGEST_CONTAINERFILE: u64 = 16 << 20;
@@ -27,19 +32,23 @@ pub(super) struct Prepared<'a> {
     /// The same as people know it: seen from the checkout.
     pub shown: PathBuf,
     /// What stands in it; what is not UTF-8 has been replaced.
-    pub text: String,
+    pub text: Arc<str>,
     /// Whether the text is all that stands in it.
     pub exact: bool,
+    /// The ARGs that it declares.
+    declared: BTreeSet<String>,
     /// The directory that is sent to the build, without links.
     pub context: PathBuf,
     /// The values that its ARGs may take.
-    pub arguments: BTreeMap<String, OsString>,
+    pub arguments: Arc<Arguments>,
     /// The images that it builds FROM, by the names that stand there.
     pub bases: BTreeSet<String>,
     /// The one that its last stage stands on, if it is one.
     pub final_base: Option<String>,
     /// Of its config.
     pub fingerprint: String,
+    /// What the config has it say of itself.
+    pub labels: BTreeMap<String, String>,
     /// Names in the engine's storage.
     pub tags: Vec<String>,
     pub staging: Option<ImageRef>,
@@ -48,7 +57,7 @@ pub(super) struct Prepared<'a> {
 }
 
 /// Finds and reads everything that one image of the project needs.
-pub(super) fn prepare<'a>(
+pub(super) async fn prepare<'a>(
     runner: &Runner,
     env: &JobEnv,
     project: &Project,
@@ -57,13 +66,16 @@ pub(super) fn prepare<'a>(
 ) -> Result<Prepared<'a>, Failure> {
     let file = find_containerfile(checkout, image)?;
     let shown = file.strip_prefix(checkout).unwrap_or(&file).to_owned();
-    let bytes = read(&file, &shown)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let arguments = arguments(runner, env, image)?;
-    let argument = |name: &str| arguments.get(name).map(|value| value.to_string_lossy().into_owned());
-    let target = image.target.as_deref();
+    let arguments = Arc::new(arguments(runner, env, image)?);
+    let (path, name, known, target) = (
+        file.clone(),
+        shown.clone(),
+        Arc::clone(&arguments),
+        image.target.clone(),
+    );
+    let content = aside(move || read(&path, &name, &known, target.as_deref())).await??;
     let mut named = BTreeSet::new();
-    for base in bases(&text, &argument, target) {
+    for base in content.bases {
         match base {
             Base::Image(name) => {
                 named.insert(name);
@@ -79,24 +91,61 @@ pub(super) fn prepare<'a>(
         let text = text_of(template)?;
         ImageRef::parse(&text).map_err(|error| Failure::failed(format!("{}: {error}", image.name)))
     };
+    // The engine gets it as it is written: it has its own idea of where a name without a registry belongs.
+    let tag = |template: &Template| reference(template).and_then(|_| text_of(template));
     Ok(Prepared {
         image,
         context: find_context(checkout, image)?,
         bases: named,
-        final_base: final_base(&text, &argument, target),
+        final_base: content.final_base,
         fingerprint: image.fingerprint(&project.env),
-        tags: image.tags.iter().map(text_of).collect::<Result<_, _>>()?,
+        labels: render_all(runner, env, &image.labels)?,
+        tags: image.tags.iter().map(tag).collect::<Result<_, _>>()?,
         staging: image.staging.as_ref().map(reference).transpose()?,
         release: image.release.iter().map(reference).collect::<Result<_, _>>()?,
-        exact: text.as_bytes() == bytes,
+        exact: content.exact,
+        declared: content.declared,
+        text: content.text,
         file,
         shown,
-        text,
         arguments,
     })
 }
 
-fn read(file: &Path, shown: &Path) -> Result<Vec<u8>, Failure> {
+/// What stands in a Containerfile.
+struct Content {
+    text: Arc<str>,
+    exact: bool,
+    bases: Vec<Base>,
+    final_base: Option<String>,
+    declared: BTreeSet<String>,
+}
+
+/// Computes on a thread of its own what may take long.
+pub(super) async fn aside<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let computed = tokio::task::spawn_blocking(compute).await;
+    computed.map_err(|error| Failure::errored(format!("cannot read a Containerfile: {error}")))
+}
+
+/// The value of an ARG, as the reader of Containerfiles asks for it.
+pub(super) fn argument(arguments: &Arguments) -> impl Fn(&str) -> Option<String> {
+    |name| arguments.get(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn read(file: &Path, shown: &Path, arguments: &Arguments, target: Option<&str>) -> Result<Content, Failure> {
+    let bytes = bytes(file, shown)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let argument = argument(arguments);
+    Ok(Content {
+        exact: text.as_bytes() == bytes,
+        bases: bases(&text, &argument, target).into_iter().collect(),
+        final_base: final_base(&text, &argument, target),
+        declared: declared_args(&text).into_iter().collect(),
+        text: text.into(),
+    })
+}
+
+fn bytes(file: &Path, shown: &Path) -> Result<Vec<u8>, Failure> {
     let shown = shown.display();
     let length = std::fs::metadata(file).map_or(0, |m| m.len());
     if length > LONGEST_CONTAINERFILE {
@@ -108,10 +157,10 @@ fn read(file: &Path, shown: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// `build_args` win over what the job's environment has.
-fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<BTreeMap<String, OsString>, Failure> {
+fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<Arguments, Failure> {
     let own = "BUILD_IMAGE_NAME".to_owned();
     let public = env.public.iter().chain([&own]);
-    let mut arguments: BTreeMap<String, OsString> = public
+    let mut arguments: Arguments = public
         .filter_map(|name| Some((name.clone(), runner.variable(name)?)))
         .collect();
     let given = render_all(runner, env, &image.build_args)?;
@@ -122,8 +171,7 @@ fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<BTreeMap<St
 impl Prepared<'_> {
     /// Of the values that its ARGs may take, those that it declares, and those that every build may take: proxies.
     pub fn declared(&self) -> Vec<(String, OsString)> {
-        let declared = declared_args(&self.text);
-        let wanted = |name: &str| declared.contains(name) || is_predefined_arg(name);
+        let wanted = |name: &str| self.declared.contains(name) || is_predefined_arg(name);
         let known = self.arguments.iter().filter(|(name, _)| wanted(name));
         known.map(|(name, value)| (name.clone(), value.clone())).collect()
     }

@@ -65,9 +65,9 @@ impl<'a> Attempt<'a> {
         for (mut built, targets) in releasable {
             if targets.iter().any(|target| !target.is_local()) && matches!(built.content, Content::Engine(_)) {
                 self.archive(&mut built, Step::Release).await?;
-                // Its digest is known only now.
+                // By which registries will know it.
                 if let Some(result) = self.results.iter_mut().find(|r| r.image == built.result.image) {
-                    *result = built.result.clone();
+                    result.digest.clone_from(&built.result.digest);
                 }
             }
             images.push(PlannedRelease {

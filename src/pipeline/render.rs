@@ -1,6 +1,7 @@
 //! Templates with the variables of a job.
 
 use super::env::JobEnv;
+use crate::config::Project;
 use crate::model::{Failure, Template};
 use crate::process::Runner;
 use std::collections::BTreeMap;
@@ -22,6 +23,25 @@ pub(super) fn fill_in(runner: &Runner, template: &Template) -> Result<String, Fa
     template
         .render(|name| runner.variable(name).map(|value| value.to_string_lossy().into_owned()))
         .map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Fails if what is filled in after hours of building would find a variable missing. Only those of the image come later.
+pub(super) fn known_later(runner: &Runner, project: &Project) -> Result<(), Failure> {
+    let run = project
+        .run
+        .iter()
+        .flat_map(|run| run.labels.values().chain(run.env.values()));
+    let all = run.chain(project.rsync.iter().map(|rsync| &rsync.destination));
+    let value = |name: &str| match name.starts_with("BUILD_IMAGE") {
+        true => Some(String::new()),
+        false => runner.variable(name).map(|value| value.to_string_lossy().into_owned()),
+    };
+    for template in all {
+        template
+            .render(value)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Fills in the values of a table.

@@ -126,6 +126,13 @@ impl Report {
         self.main = Some(image);
     }
 
+    /// The main image has the digest by which registries know it.
+    pub fn released(&mut self, digest: Option<Digest>) {
+        if let Some(image) = &mut self.main {
+            image.digest = digest;
+        }
+    }
+
     pub fn results(&mut self, images: &[ImageResult]) {
         self.images = images.to_vec();
     }
