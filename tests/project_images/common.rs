@@ -47,9 +47,10 @@ impl World {
     }
 }
 
-/// Four jobs at once, one attempt each.
+/// Four jobs at once. Where jobs share a storage, podman may come upon an image that another one has half written: an
+/// error of our side, which is tried again.
 pub fn config(toml: &str) -> String {
-    format!("limit = 4\ninterval = '1h'\nretry = {{ attempts = 1 }}\n{toml}")
+    format!("limit = 4\ninterval = '1h'\nretry = {{ attempts = 3, delay = '200ms', max_delay = '200ms' }}\n{toml}")
 }
 
 /// A job that is over.

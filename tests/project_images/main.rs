@@ -10,4 +10,7 @@ mod common;
 mod labels;
 mod order;
 mod secrets;
+mod templates;
+mod told;
+mod variables;
 mod watch;
