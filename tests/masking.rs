@@ -144,6 +144,41 @@ fn secrets_that_cannot_be_masked_are_not_given_to_steps() {
     );
 }
 
+/// git and ssh quote what they are told to use: in errors, and in the reason why git asks.
+#[test]
+fn what_polls_say_is_clean_also() {
+    let scratch = Scratch::new();
+    let ssh = "/nowhere/s3cret-ab12";
+    let variant = "variant-cd34";
+    let secret = scratch.write("secret.env", format!("GIT_SSH={ssh}\n"));
+    let other = scratch.write("other.env", format!("GIT_SSH_VARIANT={variant}\n"));
+    let project = |name: &str, more: &str| format!("[projects.{name}]\nremote = 'ssh://127.0.0.1:9/{name}'\n{more}\n");
+    let toml = "interval = '100ms'\n".to_owned()
+        + &project("secret", &format!("env_file = '{}'", secret.display()))
+        + &project("other", &format!("env_file = '{}'", other.display()))
+        + &project("open", "env = { GIT_SSH = '/nowhere/public' }");
+    let site = Site::new(&scratch, &toml).with_env([("HOME", scratch.mkdir("home"))]);
+    let daemon = site.start();
+    let status = wait_for("the polls to fail", SOON, || {
+        let output = site.cli(&["status", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let all = ["/secret: ", "/other: ", "/nowhere/public"]
+            .iter()
+            .all(|word| text.contains(word));
+        all.then_some(text)
+    });
+    let plan = site.cli(&["plan", "--json"]);
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    assert!(plan.contains("/nowhere/public"), "{plan}");
+    for (what, text) in [("status", status), ("plan", plan), ("the daemon's log", daemon.log())] {
+        assert!(text.contains("***"), "{what} has no secret to be masked: {text}");
+        assert!(
+            !text.contains("s3cret-ab12") && !text.contains(variant),
+            "{what}: {text}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_flood_is_as_it_was_but_for_the_secrets() {
     let dir = tempfile::tempdir().unwrap();

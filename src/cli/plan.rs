@@ -7,9 +7,9 @@ use super::place::must_be_known;
 use super::style::Style;
 use super::table::Table;
 use crate::config::{Config, Project};
-use crate::git::{Asker, Limits, Question};
+use crate::git::{Asker, Limits};
 use crate::model::{CommitId, JobId, JobState, ProjectName, RefName, State, Write as Record, mask_url};
-use crate::pipeline::project_variables;
+use crate::pipeline::question;
 use crate::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use crate::reconcile::{Event, handle};
 use crate::store::{Store, StoreError};
@@ -138,11 +138,10 @@ async fn ask_all(config: &Config) -> BTreeMap<ProjectName, Result<Refs, String>>
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut questions = JoinSet::new();
     for project in config.projects.values().filter(|p| p.enabled) {
-        let (name, question) = (
-            project.name.clone(),
-            Question::new(&project.remote, project_variables(project)),
-        );
-        let (slots, runner, asker) = (slots.clone(), runner.clone(), asker.clone());
+        let (name, question) = (project.name.clone(), question(project));
+        let (slots, mut runner, asker) = (slots.clone(), runner.clone(), asker.clone());
+        // A question has only secrets of which there are masks.
+        runner.masks = question.masks().unwrap_or_default();
         questions.spawn(async move {
             // Never closed, so there is always a slot in the end.
             let _slot = slots.acquire().await;

@@ -8,10 +8,10 @@ use crate::api;
 use crate::config::{Config, Project};
 use crate::git::{self, Asker, Digest, Limits, ListError, Memory, Question, RefList, Reply};
 use crate::model::ProjectName;
-use crate::pipeline::project_variables;
-use crate::process::Cancel;
+use crate::pipeline::question;
+use crate::process::{Cancel, Masks};
 use crate::reconcile::{RemoteId, Schedule, Terms, Verdict};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub(super) struct Counts {
 
 struct Remote {
     question: Arc<Question>,
+    /// Of the question's secrets.
+    masks: Masks,
     /// Sorted.
     projects: Vec<ProjectName>,
     /// Away while it is being asked.
@@ -155,6 +157,7 @@ impl Polls {
             self.of_projects
                 .extend(projects.iter().map(|project| (project.clone(), id)));
             let remote = self.remotes.entry(id).or_insert_with(|| Remote {
+                masks: masks(&question),
                 question,
                 projects: Vec::new(),
                 memory: Memory::default(),
@@ -214,6 +217,7 @@ impl Polls {
         let first = Question {
             remote: remote.to_owned(),
             env: Vec::new(),
+            secrets: BTreeSet::new(),
         };
         let all = self
             .ids
@@ -266,8 +270,10 @@ impl Polls {
 
     /// Asks one remote aside from the schedule.
     pub fn ask_aside(&self, project: &Project) -> impl Future<Output = Result<RefList, ListError>> + Send + use<> {
-        let (asker, limits, runner) = (self.asker.clone(), self.limits, self.asking.runner(self.asking.stop()));
+        let (asker, limits) = (self.asker.clone(), self.limits);
         let question = question(project);
+        let mut runner = self.asking.runner(self.asking.stop());
+        runner.masks = masks(&question);
         async move {
             match asker
                 .ask(&runner, &question, &limits, &mut Memory::default(), None)
@@ -305,7 +311,8 @@ impl Polls {
         };
         let cancel = Cancel::new();
         remote.cancel = Some(cancel.clone());
-        let (asker, limits, runner) = (self.asker.clone(), self.limits, self.asking.runner(cancel));
+        let (asker, limits, mut runner) = (self.asker.clone(), self.limits, self.asking.runner(cancel));
+        runner.masks = remote.masks.clone();
         let (question, known) = (remote.question.clone(), remote.known);
         let mut memory = std::mem::take(&mut remote.memory);
         let task = self.under_way.spawn(async move {
@@ -413,8 +420,9 @@ fn limits(config: &Config) -> Limits {
     Limits::new(config.poll_timeout, config.poll_size_limit)
 }
 
-fn question(project: &Project) -> Question {
-    Question::new(&project.remote, project_variables(project))
+/// A question has only secrets of which there are masks.
+fn masks(question: &Question) -> Masks {
+    question.masks().unwrap_or_default()
 }
 
 fn terms(question: &Question, interval: Duration, instance: &str) -> Terms {

@@ -119,6 +119,27 @@ fn again(wait: Option<Duration>) -> String {
 }
 
 impl ListError {
+    /// With all of its words changed.
+    pub(super) fn map(mut self, change: impl Fn(&str) -> String) -> Self {
+        let (first, second) = match &mut self {
+            Self::HostUnknown { remote, said }
+            | Self::Unreachable { remote, said }
+            | Self::Auth { remote, said }
+            | Self::Missing { remote, said }
+            | Self::NotGit { remote, said }
+            | Self::Untrusted { remote, said }
+            | Self::Busy { remote, said, .. }
+            | Self::Refused { remote, said } => (remote, Some(said)),
+            Self::TimedOut { remote, .. } | Self::TooLong { remote, .. } | Self::Cancelled { remote } => (remote, None),
+            Self::Command(text) => (text, None),
+        };
+        *first = change(first);
+        if let Some(second) = second {
+            *second = change(second);
+        }
+        self
+    }
+
     /// As the end of a step: never the user's build.
     pub fn into_failure(self) -> Failure {
         let kind = match self {

@@ -64,6 +64,14 @@ pub fn project_variables(project: &Project) -> Vec<(OsString, OsString)> {
     layers(project).0.all
 }
 
+/// As [`project_variables`], and the names of those that env files set.
+pub(super) fn project_variables_and_secrets(project: &Project) -> (Vec<(OsString, OsString)>, BTreeSet<OsString>) {
+    let (env, _) = layers(project);
+    let secret = env.run.iter().filter(|name| env.is_secret(name));
+    let secrets = secret.map(OsString::from).collect();
+    (env.all, secrets)
+}
+
 /// Reads the env files and puts everything in order. `dir` is the job's directory. What cannot be read is left out, and
 /// the first such trouble is the result: the error callback gets all the rest.
 pub(super) fn job_env(project: &Project, job: &Job, dir: &Path) -> (JobEnv, Result<(), Failure>) {

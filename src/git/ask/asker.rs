@@ -12,8 +12,8 @@ use crate::git::refs::RefList;
 use crate::git::remote::Remote;
 use crate::git::world::{Worlds, relevant};
 use crate::model::mask_url;
-use crate::process::Runner;
-use std::collections::HashMap;
+use crate::process::{MaskError, Masks, Runner};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +38,8 @@ pub struct Question {
     pub remote: String,
     /// What the projects that ask have in their own environment that git or ssh would heed.
     pub env: Variables,
+    /// The names of those whose values nobody may be shown.
+    pub secrets: BTreeSet<OsString>,
 }
 
 impl Question {
@@ -46,7 +48,28 @@ impl Question {
         Self {
             remote: remote.to_owned(),
             env: variables.into_iter().filter(|(name, _)| relevant(name)).collect(),
+            secrets: BTreeSet::new(),
         }
+    }
+
+    /// The values of these, if they matter at all, may be shown to nobody.
+    pub fn with_secrets(mut self, names: BTreeSet<OsString>) -> Self {
+        self.secrets = names;
+        self.secrets.retain(|name| relevant(name));
+        self
+    }
+
+    /// Without what nobody may be shown.
+    pub fn without_secrets(mut self) -> Self {
+        let secrets = std::mem::take(&mut self.secrets);
+        self.env.retain(|(name, _)| !secrets.contains(name));
+        self
+    }
+
+    /// What the runner needs with which it is asked, for errors to tell no secrets. To be made once, and kept.
+    pub fn masks(&self) -> Result<Masks, MaskError> {
+        let secret = self.env.iter().filter(|(name, _)| self.secrets.contains(name));
+        Masks::new(secret.map(|(_, value)| value.as_encoded_bytes()))
     }
 }
 
@@ -175,8 +198,20 @@ impl Asker {
     }
 
     /// Asks a remote for its branches and tags. If the answer is the `known` one, it is not read. An empty list means
-    /// that the repository is empty, and nothing else.
+    /// that the repository is empty, and nothing else. Errors, and what is remembered, have none of the runner's secrets.
     pub async fn ask(
+        &self,
+        runner: &Runner,
+        question: &Question,
+        limits: &Limits,
+        memory: &mut Memory,
+        known: Option<Digest>,
+    ) -> Result<Reply, ListError> {
+        let asked = self.ask_somehow(runner, question, limits, memory, known).await;
+        asked.map_err(|error| error.map(|text| runner.mask(text)))
+    }
+
+    async fn ask_somehow(
         &self,
         runner: &Runner,
         question: &Question,
@@ -205,7 +240,7 @@ impl Asker {
                     self.worlds.refresh();
                     return Err(error);
                 }
-                Err(Missed::Unable(why)) => memory.unable = Some((why.into(), 0)),
+                Err(Missed::Unable(why)) => memory.unable = Some((runner.mask(&why).into(), 0)),
             }
         }
         // Never closed, so there is always a place in the end.
