@@ -43,7 +43,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             views(&place, Some(&store), args.project.as_ref())?
         }
         // A config that no daemon has run with yet.
-        Err(StoreError::Missing { .. }) if place.config.is_some() => views(&place, None, args.project.as_ref())?,
+        Err(StoreError::Missing { .. }) if let Some(config) = &place.config => {
+            if let Some(project) = &args.project {
+                must_be_known(project, &config.projects.keys().cloned().collect())?;
+            }
+            views(&place, None, args.project.as_ref())?
+        }
         Err(error) => return Err(error.into()),
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
