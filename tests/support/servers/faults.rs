@@ -2,10 +2,10 @@
 //!
 //! Each request has a connection of its own, so that what is counted does not depend on who keeps connections.
 
-use crate::support::scratch::SOON;
+use crate::support::scratch::{SOON, wait_for};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -55,7 +55,45 @@ pub enum Fault {
     Twist,
     /// The registry gets the request, and its body is another.
     Garble,
+    /// The registry hears of it when the gate is open, if the client is there still.
+    Hold(Gate),
 }
+
+/// Holds requests up until a test opens it. Clones are the same gate.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<GateState>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: AtomicBool,
+    came: AtomicUsize,
+}
+
+impl Gate {
+    /// Lets pass what waits, and all that comes.
+    pub fn open(&self) {
+        self.0.open.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a request stands before it, or has.
+    pub fn came(&self) -> bool {
+        self.0.came.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until a request stands before it.
+    #[track_caller]
+    pub fn wait_came(&self) {
+        wait_for("a request that is held up", SOON, || self.came().then_some(()));
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 type Script = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
 
@@ -189,6 +227,14 @@ fn serve(all: &Shared, mut client: TcpStream) -> std::io::Result<()> {
     while bytes.len() < head + length {
         if !more(all, &mut client, &mut bytes)? {
             return Ok(());
+        }
+    }
+    if let Some(Fault::Hold(gate)) = &fault {
+        gate.0.came.fetch_add(1, Ordering::SeqCst);
+        while !gate.0.open.load(Ordering::SeqCst) {
+            if !more(all, &mut client, &mut Vec::new())? {
+                return Ok(());
+            }
         }
     }
     if let Some(Fault::Answer(status, headers)) = &fault {
