@@ -179,7 +179,7 @@ impl Daemon {
                 return;
             }
         };
-        let overtaken = overtaken(&plan, &releases, job);
+        let overtaken = overtaken(&plan, &releases, &self.state.releasing, job);
         let recorded = self.decide(Event::Releasing { job, plan });
         let result = match recorded {
             Some(_) => Ok(overtaken),

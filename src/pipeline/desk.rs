@@ -11,7 +11,7 @@ pub struct Announced {
     pub job: JobId,
     /// What, and to where.
     pub plan: ReleasePlan,
-    /// The references that a newer job has moved already and that stay as they are; an error if the plan could not be
+    /// The references that are a newer job's by now and that stay as they are; an error if the plan could not be
     /// recorded, with which nothing may be moved.
     pub answer: oneshot::Sender<Result<BTreeSet<ImageRef>, String>>,
 }

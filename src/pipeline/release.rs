@@ -2,7 +2,7 @@
 //!
 //! The plan is on record before anything is pushed, all content is in all of its places before the first reference
 //! moves, and from then on nothing but the end of the daemon stops it. Whatever cuts it off, the next attempt finishes it
-//! to the same digests. It must never move a reference that a newer job has moved.
+//! to the same digests. It must never move a reference that a newer job has moved, or is about to.
 
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
@@ -100,7 +100,7 @@ impl<'a> Attempt<'a> {
             image.targets.retain(|target| {
                 let newer = overtaken.contains(target);
                 if newer {
-                    let why = format!("{target} stays as it is: a newer job has moved it");
+                    let why = format!("{target} stays as it is: a newer job releases there");
                     self.runner.note(Step::Release, &why);
                 }
                 !newer
@@ -184,7 +184,7 @@ impl<'a> Attempt<'a> {
         Ok(manifest)
     }
 
-    /// Moves one reference after the other, and records each as soon as the registry has confirmed it.
+    /// Moves one reference after the other. Each that the registry has confirmed stands in the results of the attempt.
     async fn move_references(
         &mut self,
         runner: &Runner,
@@ -216,7 +216,7 @@ impl<'a> Attempt<'a> {
         if let Some(result) = self.results.iter_mut().find(|r| r.image == image.result.image) {
             match moved_any {
                 true => result.status = ImageStatus::Released,
-                false => result.note = "not released: a newer job has moved its references".to_owned(),
+                false => result.note = "not released: its references are a newer job's by now".to_owned(),
             }
         }
         Ok(())

@@ -300,7 +300,7 @@ fn nothing_takes_the_place_of_a_release_that_has_begun() {
 
 #[test]
 fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
-    let reference = |text| ImageRef::parse(text).unwrap();
+    let reference = |text: &str| ImageRef::parse(text).unwrap();
     let digest = Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap();
     let result = ImageResult {
         image: ImageName::new("a").unwrap(),
@@ -322,7 +322,7 @@ fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
         }],
         ..ReleasePlan::default()
     };
-    let release = |text, job| {
+    let release = |text: &str, job| {
         let release = Release {
             reference: reference(text),
             digest: digest.clone(),
@@ -337,7 +337,27 @@ fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
         release("r.io/a:own", 7),
     ]
     .into();
-    assert_eq!(overtaken(&plan, &releases, JobId(7)), [reference("r.io/a:new")].into());
+    let none = std::collections::BTreeMap::new();
+    assert_eq!(
+        overtaken(&plan, &releases, &none, JobId(7)),
+        [reference("r.io/a:new")].into()
+    );
+    // What a newer job is about to move, or has moved and not recorded yet, is its own too.
+    let of = |name: &str| {
+        let mut plan = plan.clone();
+        plan.images[0].targets = vec![reference(name)];
+        plan
+    };
+    let releasing = [
+        (JobId(6), of("r.io/a:old")),
+        (JobId(7), plan.clone()),
+        (JobId(8), of("r.io/a:none")),
+    ]
+    .into();
+    assert_eq!(
+        overtaken(&plan, &releases, &releasing, JobId(7)),
+        [reference("r.io/a:new"), reference("r.io/a:none")].into()
+    );
 }
 
 #[test]

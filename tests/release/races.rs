@@ -20,10 +20,7 @@ impl Race {
         let registry = Registry::start(&bench.scratch);
         let proxy = Faults::start(registry.port(), |_| None);
         let dir = bench.scratch.mkdir("gates");
-        let body = format!(
-            "while test -e {}/$1-$CI_COMMIT_SHA; do sleep 0.02; done",
-            dir.display()
-        );
+        let body = format!("while test -e {}/$1-$CI_COMMIT_SHA; do sleep 0.02; done", dir.display());
         let wait = bench.scratch.script("wait", &body).display().to_string();
         let host = proxy.host();
         let project = format!(
@@ -33,11 +30,7 @@ impl Race {
         bench.config(&format!("limit = 2\n{}", insecure(&[host])), &project);
         let daemon = bench.site.start();
         bench.site.wait_built("p", MAIN, &bench.repo.head());
-        let race = Self {
-            bench,
-            registry,
-            proxy,
-        };
+        let race = Self { bench, registry, proxy };
         (race, daemon)
     }
 
@@ -58,7 +51,9 @@ impl Race {
         let main = self.bench.repo.commit(&[("data", "older\n")]);
         self.close("prepare", &main);
         self.bench.repo.push_to(&self.bench.origin);
-        wait_job(&self.bench.site, &main, "the older job to run", |job| job.state == "running");
+        wait_job(&self.bench.site, &main, "the older job to run", |job| {
+            job.state == "running"
+        });
         between(&main);
         self.bench.repo.branch("release/1");
         let newer = self.bench.repo.commit(&[("data", "newer\n")]);
@@ -80,9 +75,16 @@ fn the_older_job_comes_late() {
     let [older, newer] = race.push(|_| ());
     // The newer one has moved its references, and is not at its end.
     let running = crate::support::scratch::wait_for_state("the newer release", crate::support::scratch::SOON, || {
-        let dir = race.bench.site.job_dir("p", "refs/heads/release/1", &format!("{}.tmp", &newer[..8]));
+        let dir = race
+            .bench
+            .site
+            .job_dir("p", "refs/heads/release/1", &format!("{}.tmp", &newer[..8]));
         let log = text(&dir.join("build.log"));
-        if log.contains("success_callback: $") { Ok(dir) } else { Err(log) }
+        if log.contains("success_callback: $") {
+            Ok(dir)
+        } else {
+            Err(log)
+        }
     });
     let digest = race.tags()[0].clone();
     assert_eq!(race.tags()[1], digest);
@@ -119,7 +121,10 @@ fn the_newer_job_waits_for_its_turn() {
         gate.wait_came();
     });
     race.open("success", &newer);
-    let dir = race.bench.site.job_dir("p", "refs/heads/release/1", &format!("{}.tmp", &newer[..8]));
+    let dir = race
+        .bench
+        .site
+        .job_dir("p", "refs/heads/release/1", &format!("{}.tmp", &newer[..8]));
     // It has built, and pushes nothing yet.
     crate::support::scratch::wait_for("the newer archive", crate::support::scratch::SOON, || {
         dir.join(".release/p.tar").exists().then_some(())
