@@ -30,7 +30,9 @@ fn all_or_none_move(#[case] method: &'static str, #[case] part: &'static str, #[
     assert!(output.status.success(), "{output:?}");
     if moves {
         // It goes on where it was asked to end.
-        wait_job(&bench.site, &commit, "the cancel on record", |job| job.state == "cancelling");
+        wait_job(&bench.site, &commit, "the cancel on record", |job| {
+            job.state == "cancelling"
+        });
         gate.open();
     }
     let job = wait_job(&bench.site, &commit, "an end", |job| job.state == "done");

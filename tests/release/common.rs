@@ -132,7 +132,9 @@ pub fn report(site: &Site, commit: &str, outcome: &str) -> Value {
     let status = site.json(&["status", "--json", "--all"]);
     let projects = status["projects"].as_array().unwrap().iter();
     let mut refs = projects.flat_map(|p| p["refs"].as_array().unwrap());
-    let job = refs.find(|r| r["job"]["commit"] == commit).unwrap_or_else(|| panic!("{status}"));
+    let job = refs
+        .find(|r| r["job"]["commit"] == commit)
+        .unwrap_or_else(|| panic!("{status}"));
     let dir = job["job"]["dir"].as_str().unwrap().to_owned();
     wait_for_state("the report", SOON, || {
         let text = text(&Path::new(&dir).join("build.json"));

@@ -31,7 +31,12 @@ fn auth_json(host: &str, password: &str) -> String {
 /// The password, as it is and as it is sent, in nothing that the daemon has written.
 #[track_caller]
 fn assert_secret(bench: &Bench, spy: &Spy) {
-    for secret in [PASSWORD.to_owned(), coded(PASSWORD), "wr0ng-h0rse".to_owned(), coded("wr0ng-h0rse")] {
+    for secret in [
+        PASSWORD.to_owned(),
+        coded(PASSWORD),
+        "wr0ng-h0rse".to_owned(),
+        coded("wr0ng-h0rse"),
+    ] {
         let found = files_with(&bench.site.workdir, &secret);
         assert!(found.is_empty(), "{secret} in {found:?}");
         assert!(!text(&bench.site.log).contains(&secret), "{secret}");
@@ -52,7 +57,9 @@ fn tls_and_a_password_by_every_way() {
     let base = format!("{host}/base:1");
     bench.podman.run(&["tag", "localhost/busybox", &base]);
     let authfile = private(bench.scratch.write("own/auth.json", auth_json(&host, PASSWORD)));
-    bench.podman.run(&["push", "--quiet", "--cert-dir", &certs, "--authfile", &authfile, &base]);
+    bench
+        .podman
+        .run(&["push", "--quiet", "--cert-dir", &certs, "--authfile", &authfile, &base]);
     bench.podman.run(&["rmi", &base]);
     let spy = Spy::start(&["c0rrect-h0rse", "wr0ng-h0rse"]);
 
@@ -63,29 +70,63 @@ fn tls_and_a_password_by_every_way() {
     for (name, login, env) in [
         ("a", by_password(&password), ""),
         ("b", format!("authfile = '{authfile}'\n"), ""),
-        ("c", String::new(), &*format!("env = {{ REGISTRY_AUTH_FILE = '{authfile}' }}\n")),
+        (
+            "c",
+            String::new(),
+            &*format!("env = {{ REGISTRY_AUTH_FILE = '{authfile}' }}\n"),
+        ),
     ] {
+        let staging = match name {
+            "a" => format!("staging = '{host}/staging:1', test = 'true', "),
+            _ => String::new(),
+        };
         let image = format!(
-            "{env}image = {{ pull = 'always', staging = '{host}/staging:{name}', release = ['{host}/{name}:1'], \
-             build_args = {{ BASE = '{base}' }}, test = 'true' }}\n"
+            "{env}image = {{ pull = 'always', {staging}release = ['{host}/{name}:1'], \
+             build_args = {{ BASE = '{base}' }} }}\n"
         );
-        bench.config(&format!("[registries.'{host}']\nca_file = '{ca_file}'\n{login}"), &image);
+        bench.config(
+            &format!("[registries.'{host}']\nca_file = '{ca_file}'\n{login}"),
+            &image,
+        );
         let daemon = bench.site.start();
         let commit = bench.push(name);
         let job = crate::support::jobs::wait_job(&bench.site, &commit, "an end", |j| {
             j.state == "done" || j.note.contains("errored")
         });
-        assert_eq!(job.outcome(), "succeeded", "{name} {job:?} {}", text(&bench.running(&commit).join("build.log")));
+        assert_eq!(
+            job.outcome(),
+            "succeeded",
+            "{name} {job:?} {}",
+            text(&bench.running(&commit).join("build.log"))
+        );
         let dir = bench.site.wait_built("p", MAIN, &commit);
         let place = format!("docker://{host}/{name}:1");
-        let seen = skopeo(&["inspect", "--raw", "--cert-dir", &certs, "--authfile", &authfile, &place]);
-        assert_eq!(bench.image(MAIN)["digest"], *sha256(&seen.stdout), "{}", build_log(&dir));
+        let seen = skopeo(&[
+            "inspect",
+            "--raw",
+            "--cert-dir",
+            &certs,
+            "--authfile",
+            &authfile,
+            &place,
+        ]);
+        assert_eq!(
+            bench.image(MAIN)["digest"],
+            *sha256(&seen.stdout),
+            "{}",
+            build_log(&dir)
+        );
         drop(daemon);
         assert_secret(&bench, &spy);
     }
     // A wrong one is our side's trouble, and whoever reads it knows where to look.
     let image = format!("image.release = ['{host}/d:1']\nimage.build_args = {{ BASE = 'localhost/busybox' }}\n");
-    bench.config(&format!("[registries.'{host}']\nca_file = '{ca_file}'\n{}", by_password(&wrong)), &image);
+    let once = "retry.attempts = 1";
+    let login = by_password(&wrong);
+    bench.config(
+        &format!("{once}\n[registries.'{host}']\nca_file = '{ca_file}'\n{login}"),
+        &image,
+    );
     let daemon = bench.site.start();
     let commit = bench.push("wrong");
     let report = report(&bench.site, &commit, "errored");
@@ -95,7 +136,19 @@ fn tls_and_a_password_by_every_way() {
     drop(daemon);
     assert_secret(&bench, &spy);
     let place = format!("docker://{host}/d:1");
-    assert!(!skopeo(&["inspect", "--raw", "--cert-dir", &certs, "--authfile", &authfile, &place]).status.success());
+    assert!(
+        !skopeo(&[
+            "inspect",
+            "--raw",
+            "--cert-dir",
+            &certs,
+            "--authfile",
+            &authfile,
+            &place
+        ])
+        .status
+        .success()
+    );
 }
 
 /// Each token is good for three requests, so that it expires in the middle of each push.
