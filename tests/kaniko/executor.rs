@@ -372,27 +372,63 @@ async fn the_real_executor_builds_an_image_that_runs() {
 }
 
 #[test]
-fn doctor_tells_whether_the_executor_is_here() {
+fn doctor_tells_whether_executor_and_files_of_registries_are_here() {
     let bench = Bench::new();
+    let password = bench.scratch.write("password", "hunter2");
     let doctor = |image: &str| {
         let config = bench.scratch.write(
             "pipelined.toml",
             format!(
-                "workdir = 'work'\nengine = 'kaniko'\n[kaniko]\nimage = '{image}'\n[projects.p]\nremote = '/nowhere'\n"
+                "workdir = 'work'\nengine = 'kaniko'\n[kaniko]\nimage = '{image}'\n\
+                 [registries.'open.example']\ninsecure = true\n\
+                 [registries.'fine.example']\nusername = 'me'\npassword_file = '{password}'\n\
+                 [registries.'bad.example']\nauthfile = '{password}'\nca_file = '{password}.crt'\n\
+                 [registries.'unit.example']\nauthfile = '$CREDENTIALS_DIRECTORY/auth.json'\n\
+                 [projects.p]\nremote = '/nowhere'\n",
+                password = password.display()
             ),
         );
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_pipelined"))
             .args(["doctor", "--json", "-c"])
             .arg(config)
             .envs(bench.podman.env())
+            .env_remove("CREDENTIALS_DIRECTORY")
             .output()
             .unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("hunter2"));
         let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
-        findings.into_iter().find(|f| f["about"] == "kaniko").unwrap()
+        findings
     };
-    let here = doctor(EXECUTOR);
-    assert_eq!(here["level"], "ok", "{here}");
-    assert!(here["text"].as_str().unwrap().contains("v0.0.1"), "{here}");
-    assert_eq!(doctor("localhost/nothing:1")["level"], "warn");
-    assert_eq!(doctor("localhost/busybox:latest")["level"], "bad");
+    let about = |findings: &[serde_json::Value], about: &str| -> Vec<(String, String)> {
+        let found = findings.iter().filter(|f| f["about"] == about);
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        found.map(|f| (text(&f["level"]), text(&f["text"]))).collect()
+    };
+    let findings = doctor(EXECUTOR);
+    let [(level, text)] = &about(&findings, "kaniko")[..] else {
+        panic!("{findings:?}")
+    };
+    assert!(level == "ok" && text.contains("v0.0.1"), "{text}");
+    let engine = about(&findings, "engine");
+    assert!(
+        engine.iter().any(|(_, text)| text.starts_with("podman version ")),
+        "{engine:?}"
+    );
+    let registries = about(&findings, "registries");
+    let expected = [
+        ("bad", "bad.example: ca_file: cannot read "),
+        ("ok", "fine.example: password_file can be read"),
+        (
+            "bad",
+            "unit.example: authfile: $CREDENTIALS_DIRECTORY/auth.json cannot be found",
+        ),
+    ];
+    assert_eq!(registries.len(), expected.len(), "{registries:?}");
+    for ((level, text), (expected, words)) in registries.iter().zip(expected) {
+        assert!(level == expected && text.starts_with(words), "{level} {text}");
+    }
+    for (image, level) in [("localhost/nothing:1", "warn"), ("localhost/busybox:latest", "bad")] {
+        let kaniko = about(&doctor(image), "kaniko");
+        assert_eq!(kaniko[0].0, level, "{kaniko:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod finding;
 mod host;
 mod kaniko;
 mod program;
+mod registries;
 mod space;
 mod tools;
 
@@ -101,6 +102,9 @@ async fn examine(args: &Args) -> Vec<Finding> {
     findings.extend(engine::examine(kind, &runner).await);
     if let Some(kaniko) = config.as_ref().and_then(|c| c.kaniko.as_ref()) {
         findings.push(kaniko::examine(kind, &kaniko.image, &runner).await);
+    }
+    if let Some(config) = &config {
+        findings.extend(registries::examine(config));
     }
     findings.extend(host::limits());
     findings.extend(host::systemd());
