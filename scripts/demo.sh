@@ -64,6 +64,10 @@ answers() { "$pipelined" status --config "$dir/pipelined.toml" --json >/dev/null
 written() { cat "$dir/work/hello/refs%2Fheads%2Fmain/latest/drop/index.html"; }
 built() { [ "$(readlink "$dir/work/hello/refs%2Fheads%2Fmain/latest" 2>/dev/null)" = "${1:0:8}" ]; }
 
+failed() {
+  "$pipelined" explain --config "$dir/pipelined.toml" hello | grep -F "${1:0:8}" | grep -w failed >/dev/null
+}
+
 # write_storage DRIVER
 write_storage() {
   cat >"$dir/storage.conf" <<CONF
@@ -173,6 +177,8 @@ remote   = "$dir/hello.git"
 branches = ["main"]
 
 [projects.hello.image]
+test    = ["grep", "-q", "<h1>", "/page.html"]
+release = ["localhost/hello:latest"]
 
 [projects.hello.run]
 CONF
@@ -184,7 +190,7 @@ daemon=$!
 wait_for 30 "the daemon to answer" answers
 say "it runs, as process $daemon"
 
-step "Waiting until commit ${first:0:8} is built from scratch, and the image has run"
+step "Waiting until commit ${first:0:8} is built from scratch and tested, has run, and is released"
 wait_for 180 "commit ${first:0:8}" built "$first"
 page=$(written)
 say "the run has written: $page"
@@ -196,13 +202,23 @@ wait_for 180 "commit ${second:0:8}" built "$second"
 page=$(written)
 say "commit ${second:0:8} is built too, and has written: $page"
 
+step "Pushing a third one, with a page that its test does not like"
+echo 'No heading' >"$dir/copy/page.html"
+third=$(commit "A page without a heading")
+wait_for 180 "commit ${third:0:8} to fail" failed "$third"
+page=$(podman run --rm localhost/hello:latest cat /page.html)
+say "commit ${third:0:8} has failed, and localhost/hello:latest still has: $page"
+
 step "What it knows about itself"
 show "$pipelined" status --config "$dir/pipelined.toml"
+
+step "What it has released"
+show "$pipelined" images --config "$dir/pipelined.toml"
 
 step "Why it did what it did"
 show "$pipelined" explain --config "$dir/pipelined.toml" hello
 
-step "The log of the second build"
+step "The log of the third build"
 show "$pipelined" log --config "$dir/pipelined.toml" hello
 
 step "Stopping the daemon with TERM"
@@ -224,7 +240,8 @@ That was all of it. To point it at a repository of your own, put this in pipelin
     branches = ["main"]
 
     [projects.mine.image]
-    tags = ["localhost/mine:latest"]
+    test    = "mine --version"
+    release = ["localhost/mine:latest"]
 
 and then
 
