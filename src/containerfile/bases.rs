@@ -3,7 +3,7 @@
 use super::lines::{Instructions, Keyword};
 use super::scope::{PROXIES, unquoted};
 use super::uses::each_use;
-use super::words::quoted_words;
+use super::words::{Flag, flags, quoted_words};
 use std::collections::{BTreeSet, HashSet};
 
 /// An image that a build needs.
@@ -42,6 +42,24 @@ pub fn bases(text: &str, build_args: &dyn Fn(&str) -> Option<String>, target: Op
 /// image. None if it is `scratch`, or if it holds a variable that has no value here.
 pub fn final_base(text: &str, build_args: &dyn Fn(&str) -> Option<String>, target: Option<&str>) -> Option<String> {
     each_use(text, build_args, target, &mut |_, _| {})
+}
+
+/// Whether a FROM asks for another platform than the one that builds: what an engine has under the base's name need not
+/// be what the build uses then. `$BUILDPLATFORM` and `$TARGETPLATFORM` are the platform that builds, as long as nobody
+/// asks for another one.
+pub fn names_a_platform(text: &str) -> bool {
+    const OWN: [&str; 4] = [
+        "$BUILDPLATFORM",
+        "${BUILDPLATFORM}",
+        "$TARGETPLATFORM",
+        "${TARGETPLATFORM}",
+    ];
+    let other = |flag: &Flag<'_>| {
+        let platform = flag.text.strip_prefix("--platform=");
+        platform.is_some_and(|platform| !OWN.contains(&platform.trim_matches(['"', '\''])))
+    };
+    let mut stages = Instructions::new(text).filter(|i| i.keyword == Keyword::From);
+    stages.any(|stage| flags(stage.args()).0.iter().any(other))
 }
 
 /// The names of every ARG, in any stage.
@@ -136,6 +154,16 @@ mod tests {
         #[case] expected: Option<&str>,
     ) {
         assert_eq!(final_base(text, &|_| None, target).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case("FROM a", false)]
+    #[case("FROM --platform=$BUILDPLATFORM a\nFROM --platform=${TARGETPLATFORM} b", false)]
+    #[case("FROM a\nfrom --platform=linux/arm64 b", true)]
+    #[case("FROM --platform=$X a", true)]
+    #[case("FROM a\nRUN echo FROM --platform=x", false)]
+    fn sees_platforms(#[case] text: &str, #[case] other: bool) {
+        assert_eq!(names_a_platform(text), other, "{text}");
     }
 
     #[test]

@@ -15,5 +15,5 @@ mod scope;
 mod uses;
 mod words;
 
-pub use bases::{Base, bases, declared_args, final_base, is_predefined_arg};
+pub use bases::{Base, bases, declared_args, final_base, is_predefined_arg, names_a_platform};
 pub use pin::{Pinned, pin};

@@ -135,6 +135,13 @@ pub struct ImageResult {
     pub released: Vec<ImageRef>,
 }
 
+impl ImageResult {
+    /// Whether some of its references were moved and others were not: half of a release, which must not stay so.
+    pub fn is_half_released(&self) -> bool {
+        self.status != ImageStatus::Released && !self.released.is_empty()
+    }
+}
+
 /// Where the content of an image is, while it is released.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

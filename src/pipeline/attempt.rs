@@ -124,6 +124,8 @@ pub(super) struct Attempt<'a> {
     /// What keeps the job from success although it went on: an image that failed.
     pub failed: Option<(Step, Failure)>,
     pub void: bool,
+    /// A release is on record, and what it needs must stay until it is finished.
+    pub announced: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -157,11 +159,17 @@ impl<'a> Attempt<'a> {
             built: Vec::new(),
             failed: None,
             void: false,
+            announced: false,
         }
     }
 
     pub(super) fn checkout_dir(&self) -> PathBuf {
         self.directory.join("build")
+    }
+
+    /// Whether references of an image were moved, and others of it were not.
+    fn is_half_released(&self) -> bool {
+        !self.void && self.results.iter().any(ImageResult::is_half_released)
     }
 
     fn write_report(&self) {
@@ -190,7 +198,7 @@ impl<'a> Attempt<'a> {
         let result = result.map_err(|failure| self.runner.masked(failure));
         let result = result.map_err(|failure| match failure.kind {
             // What a cancel cuts off may look like trouble of our own.
-            FailureKind::Errored if self.work.cancel.is_asked() => {
+            FailureKind::Errored if self.work.cancel.is_asked() && !self.is_half_released() => {
                 Failure::new(FailureKind::Cancelled, failure.message)
             }
             _ => failure,
@@ -413,8 +421,9 @@ impl<'a> Attempt<'a> {
             return;
         };
         let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
-        let will_retry = failure.kind == FailureKind::Errored && !self.work.last && !self.work.cancel.is_asked();
-        self.tidy(!interrupted && !will_retry);
+        let will_retry = failure.kind == FailureKind::Errored
+            && (self.is_half_released() || !self.work.last && !self.work.cancel.is_asked());
+        self.tidy(!self.announced || !interrupted && !will_retry);
         if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
             self.remove_containers().await;
         }

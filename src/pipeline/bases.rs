@@ -143,6 +143,11 @@ impl Attempt<'_> {
 
     /// What stands for a base so that exactly this one is used; none if the engine has no way to say it.
     async fn pin(&self, prepared: &Prepared<'_>, name: &str, info: &ImageInfo) -> Result<Option<String>, Failure> {
+        if prepared.image.source_date_epoch && self.built_here(name).is_none() {
+            // podman writes a name of the id into the history, whichever comes first: that differs from machine to
+            // machine. By its own name the base is the same each time; whether it was this one is seen after the build.
+            return Ok(None);
+        }
         // What only docker's newer builder can do decides which of the two it will be.
         let newer = !prepared.image.secrets.is_empty() || prepared.image.source_date_epoch;
         self.work.engine.pin(&self.runner, name, info, newer).await

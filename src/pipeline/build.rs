@@ -10,7 +10,7 @@ use super::run::container_variables;
 use super::stage::PINNED;
 use crate::containerfile::pin;
 use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
-use crate::model::{Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
+use crate::model::{BaseUsed, Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,13 @@ impl<'a> Attempt<'a> {
             let staged = self.stage(&mut built, staging).await;
             self.end(Step::Stage, staged)?;
         }
+        let to_registry = planned.targets.iter().any(|target| !target.is_local());
+        if planned.stood_on && to_registry && matches!(built.content, Content::Engine(_)) {
+            // What stands on it says by which digest: the one that registries will know it by.
+            self.archive(&mut built, Step::Build)
+                .await
+                .map_err(|failure| (Step::Build, failure))?;
+        }
         if let Some(command) = &prepared.image.test {
             self.begin(Step::Test)?;
             let tested = self.test(env, prepared, &mut built, command).await;
@@ -107,12 +114,12 @@ impl<'a> Attempt<'a> {
             .iter()
             .filter_map(|base| Some((base.used.name.clone(), base.pin.clone()?)))
             .collect();
-        if !prepared.exact {
+        if let Some(why) = prepared.unpinned {
             let shown = prepared.shown.display();
-            let why = format!("{shown} is not UTF-8: its bases are not replaced, the engine looks for them by itself");
-            self.runner.note(Step::Build, &why);
+            let note = format!("{shown}: {why}: its bases are not replaced, the engine looks for them by itself");
+            self.runner.note(Step::Build, &note);
         }
-        if pins.is_empty() || !prepared.exact {
+        if pins.is_empty() || prepared.unpinned.is_some() {
             return Ok(prepared.file.clone());
         }
         let (text, known) = (Arc::clone(&prepared.text), Arc::clone(&prepared.arguments));
@@ -157,6 +164,9 @@ impl<'a> Attempt<'a> {
             .inspect_image(runner, Step::Build, id.as_str())
             .await?
             .ok_or_else(|| Failure::errored(format!("{}: the image {id} is gone already", Step::Build)))?;
+        if image.source_date_epoch && prepared.unpinned.is_none() {
+            stands_on_its_base(prepared, &recipe.bases, &info)?;
+        }
         Ok(Built {
             content: Content::Engine(info.id.clone()),
             result: prepared.result(Some(info.id.clone()), Some(info.id.clone()), recipe.bases),
@@ -191,23 +201,33 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// A base that was used by its name could have been another one by then.
+fn stands_on_its_base(prepared: &Prepared<'_>, bases: &[BaseUsed], info: &ImageInfo) -> Result<(), Failure> {
+    let base = bases
+        .iter()
+        .find(|base| Some(&base.name) == prepared.final_base.as_ref());
+    match base {
+        Some(base) if !info.diff_ids.starts_with(&base.diff_ids) => Err(Failure::errored(format!(
+            "{}: {} was replaced in the engine's storage while the build began",
+            Step::Build,
+            base.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What a build is made of, whoever builds.
 pub(super) struct Recipe {
     pub file: PathBuf,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub source_date: Option<Timestamp>,
-    pub bases: Vec<crate::model::BaseUsed>,
+    pub bases: Vec<BaseUsed>,
 }
 
 impl Prepared<'_> {
     /// What is known of it once it was built.
-    pub fn result(
-        &self,
-        id: Option<Digest>,
-        digest: Option<Digest>,
-        bases: Vec<crate::model::BaseUsed>,
-    ) -> ImageResult {
+    pub fn result(&self, id: Option<Digest>, digest: Option<Digest>, bases: Vec<BaseUsed>) -> ImageResult {
         ImageResult {
             image: self.image.name.clone(),
             status: ImageStatus::Built,

@@ -4,7 +4,7 @@ use crate::config::{EnvLayer, Project, SecretFile};
 use crate::model::{Failure, ImageResult, Job, RefKind, is_job_variable, mask_url, parse_env_file};
 use crate::process::Masks;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -167,6 +167,15 @@ pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec
     known.collect()
 }
 
+/// A ref's name as hosts, paths and references can hold it: lower case, everything but letters and digits a dash, none at
+/// the ends, 63 bytes at most. Other CI systems know it as `CI_COMMIT_REF_SLUG`.
+fn slug(name: &OsStr) -> String {
+    let text = name.to_string_lossy().to_lowercase();
+    let plain = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    let cut: String = plain.take(63).collect();
+    cut.trim_matches('-').to_owned()
+}
+
 fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str, OsString)> {
     let short_name = OsString::from_vec(job.reference.short().to_vec());
     let commit = job.commit.as_str();
@@ -174,11 +183,13 @@ fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str,
         ("CI", "true".into()),
         ("CI_COMMIT_SHA", commit.into()),
         ("CI_COMMIT_REF_NAME", short_name.clone()),
+        ("CI_COMMIT_REF_SLUG", slug(&short_name).into()),
         ("CI_PROJECT_NAME", project.name.as_str().into()),
         ("BUILD_PROJECT", project.name.as_str().into()),
         ("BUILD_REMOTE", mask_url(&project.remote).into()),
         ("BUILD_REF", job.reference.as_os_str().to_owned()),
         ("BUILD_REF_NAME", short_name.clone()),
+        ("BUILD_REF_SLUG", slug(&short_name).into()),
         ("BUILD_REF_TYPE", job.reference.kind().as_str().into()),
         ("BUILD_COMMIT", commit.into()),
         ("BUILD_SHORT_COMMIT", job.commit.short().into()),

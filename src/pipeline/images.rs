@@ -3,7 +3,7 @@
 use super::attempt::Attempt;
 use super::build::Built;
 use super::env::JobEnv;
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, prepare, releases_on};
 use super::select::{Candidate, Choice, choose, edges, follow_upstreams, order};
 use crate::config::Image;
 use crate::model::{Failure, FailureKind, ImageResult, ImageStatus, JobId, Reason, RefName, Step};
@@ -18,17 +18,21 @@ pub(super) struct Planned<'a> {
     choice: Choice,
     /// The places, in the same list, of those that it stands on.
     upstreams: BTreeSet<usize>,
+    /// Another image of the project stands on it.
+    pub stood_on: bool,
 }
 
 impl<'a> Attempt<'a> {
     /// Reads all images and decides about each. In the order in which they are to be built.
     pub(super) async fn plan_images(&self, env: &JobEnv) -> Result<Vec<Planned<'a>>, Failure> {
         let (work, checkout) = (self.work, self.checkout_dir());
+        let default = self.default_branch().await?;
         let mut prepared: Vec<Prepared<'a>> = Vec::new();
         for image in &work.project.images {
-            prepared.push(prepare(&self.runner_of(image), env, &work.project, image, &checkout).await?);
+            let releases = releases_on(image.release_refs.as_deref(), &work.job.reference, default.as_ref());
+            let runner = self.runner_of(image);
+            prepared.push(prepare(&runner, env, &work.project, image, &checkout, releases).await?);
         }
-        let default = self.default_branch().await?;
         let mut choices = Vec::new();
         for prepared in &prepared {
             choices.push(self.choice(prepared, default.as_ref()).await?);
@@ -52,6 +56,7 @@ impl<'a> Attempt<'a> {
             .map(|(at, (prepared, choice))| {
                 let planned = Planned {
                     targets: prepared.targets(&work.job.reference, default.as_ref()),
+                    stood_on: edges.iter().any(|ups| ups.contains(&at)),
                     upstreams: edges[at].iter().filter_map(|up| place_of(*up)).collect(),
                     prepared,
                     choice,

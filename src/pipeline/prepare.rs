@@ -8,7 +8,7 @@ use super::env::JobEnv;
 use super::render::{render, render_all};
 use super::select::Candidate;
 use crate::config::{Image, Pattern, Project};
-use crate::containerfile::{Base, bases, declared_args, final_base, is_predefined_arg};
+use crate::containerfile::{Base, bases, declared_args, final_base, is_predefined_arg, names_a_platform};
 use crate::engine::{find_containerfile, find_context};
 use crate::model::{Failure, ImageRef, RefName, Step, Template};
 use crate::process::Runner;
@@ -33,8 +33,8 @@ pub(super) struct Prepared<'a> {
     pub shown: PathBuf,
     /// What stands in it; what is not UTF-8 has been replaced.
     pub text: Arc<str>,
-    /// Whether the text is all that stands in it.
-    pub exact: bool,
+    /// Why its bases are not replaced by exactly those that were found; none if they are.
+    pub unpinned: Option<&'static str>,
     /// The ARGs that it declares.
     declared: BTreeSet<String>,
     /// The directory that is sent to the build, without links.
@@ -52,7 +52,7 @@ pub(super) struct Prepared<'a> {
     /// Names in the engine's storage.
     pub tags: Vec<String>,
     pub staging: Option<ImageRef>,
-    /// Where it is released, on whatever ref.
+    /// Where it is released on refs that release.
     pub release: Vec<ImageRef>,
 }
 
@@ -63,6 +63,7 @@ pub(super) async fn prepare<'a>(
     project: &Project,
     image: &'a Image,
     checkout: &Path,
+    releases: bool,
 ) -> Result<Prepared<'a>, Failure> {
     let file = find_containerfile(checkout, image)?;
     let shown = file.strip_prefix(checkout).unwrap_or(&file).to_owned();
@@ -87,12 +88,24 @@ pub(super) async fn prepare<'a>(
         }
     }
     let text_of = |template: &Template| render(runner, env, template);
-    let reference = |template: &Template| {
+    let reference = |key: &str, template: &Template| {
         let text = text_of(template)?;
-        ImageRef::parse(&text).map_err(|error| Failure::failed(format!("{}: {error}", image.name)))
+        ImageRef::parse(&text).map_err(|error| {
+            let hint = match template.variables().any(|name| name == "BUILD_REF_NAME") {
+                true => " (BUILD_REF_SLUG is the ref's name as references can hold it)",
+                false => "",
+            };
+            Failure::failed(format!("{}: {key}: {error}{hint}", image.name))
+        })
     };
     // The engine gets it as it is written: it has its own idea of where a name without a registry belongs.
-    let tag = |template: &Template| reference(template).and_then(|_| text_of(template));
+    let tag = |template: &Template| reference("tags", template).and_then(|_| text_of(template));
+    let released = image.release.iter().map(|template| reference("release", template));
+    let release = match releases {
+        true => released.collect::<Result<_, _>>()?,
+        // Only names by which others of the project may know it: on this ref nobody needs to be right about them.
+        false => released.filter_map(Result::ok).collect(),
+    };
     Ok(Prepared {
         image,
         context: find_context(checkout, image)?,
@@ -101,9 +114,13 @@ pub(super) async fn prepare<'a>(
         fingerprint: image.fingerprint(&project.env),
         labels: render_all(runner, env, &image.labels)?,
         tags: image.tags.iter().map(tag).collect::<Result<_, _>>()?,
-        staging: image.staging.as_ref().map(reference).transpose()?,
-        release: image.release.iter().map(reference).collect::<Result<_, _>>()?,
-        exact: content.exact,
+        staging: image
+            .staging
+            .as_ref()
+            .map(|text| reference("staging", text))
+            .transpose()?,
+        release,
+        unpinned: content.unpinned,
         declared: content.declared,
         text: content.text,
         file,
@@ -115,7 +132,7 @@ pub(super) async fn prepare<'a>(
 /// What stands in a Containerfile.
 struct Content {
     text: Arc<str>,
-    exact: bool,
+    unpinned: Option<&'static str>,
     bases: Vec<Base>,
     final_base: Option<String>,
     declared: BTreeSet<String>,
@@ -137,7 +154,11 @@ fn read(file: &Path, shown: &Path, arguments: &Arguments, target: Option<&str>) 
     let text = String::from_utf8_lossy(&bytes);
     let argument = argument(arguments);
     Ok(Content {
-        exact: text.as_bytes() == bytes,
+        unpinned: match (text.as_bytes() == bytes, names_a_platform(&text)) {
+            (false, _) => Some("it is not UTF-8"),
+            (true, true) => Some("a FROM asks for a platform"),
+            (true, false) => None,
+        },
         bases: bases(&text, &argument, target).into_iter().collect(),
         final_base: final_base(&text, &argument, target),
         declared: declared_args(&text).into_iter().collect(),
@@ -203,7 +224,7 @@ impl Prepared<'_> {
     }
 }
 
-fn releases_on(patterns: Option<&[Pattern]>, reference: &RefName, default: Option<&RefName>) -> bool {
+pub(super) fn releases_on(patterns: Option<&[Pattern]>, reference: &RefName, default: Option<&RefName>) -> bool {
     match patterns {
         Some(patterns) => patterns.iter().any(|pattern| pattern.matches(reference.short())),
         None => default == Some(reference),

@@ -7,10 +7,15 @@
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::images::Planned;
-use crate::model::{Content, Failure, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, Step};
+use crate::model::{
+    Content, Failure, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, Step,
+};
 use crate::process::Runner;
 use crate::registry::{Archive, Manifest, RegistryError};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Images, and where they are to be released.
+type Wanted = Vec<(ImageName, Vec<ImageRef>)>;
 
 impl<'a> Attempt<'a> {
     /// Releases what was built and is to be released on this ref.
@@ -20,7 +25,12 @@ impl<'a> Attempt<'a> {
             return Ok(());
         }
         self.begin(Step::Release)?;
+        let wanted: Wanted = releasable
+            .iter()
+            .map(|(built, targets)| (built.result.image.clone(), targets.iter().cloned().collect()))
+            .collect();
         let released = self.release_now(releasable).await;
+        self.not_released(&wanted, &released);
         self.end(Step::Release, released)
     }
 
@@ -39,8 +49,32 @@ impl<'a> Attempt<'a> {
         self.results
             .extend(plan.images.iter().map(|image| image.result.clone()));
         self.failed = plan.failure.clone();
+        let planned = plan.images.iter();
+        let wanted: Wanted = planned
+            .map(|image| (image.result.image.clone(), image.targets.clone()))
+            .collect();
         let released = self.carry_out(plan).await;
+        self.not_released(&wanted, &released);
         self.end(Step::Release, released)
+    }
+
+    /// What was to be released and is not, or not everywhere, must not pass for good.
+    fn not_released(&mut self, wanted: &Wanted, released: &Result<(), Failure>) {
+        let Err(failure) = released else { return };
+        for (image, targets) in wanted {
+            let Some(result) = self.results.iter_mut().find(|r| r.image == *image) else {
+                continue;
+            };
+            let missing: Vec<String> = targets
+                .iter()
+                .filter(|target| !result.released.contains(target))
+                .map(ToString::to_string)
+                .collect();
+            if result.status == ImageStatus::Built && !missing.is_empty() {
+                result.status = ImageStatus::Failed;
+                result.note = format!("not released as {}: {failure}", missing.join(", "));
+            }
+        }
     }
 
     /// The images that were found good, with where they are to be released.
@@ -95,6 +129,7 @@ impl<'a> Attempt<'a> {
         let targets: BTreeSet<ImageRef> = plan.images.iter().flat_map(|image| image.targets.clone()).collect();
         let _turn = self.work.locks.take(targets, &self.runner.cancel).await?;
         let overtaken = self.work.desk.announce(self.work.job.id, plan.clone()).await?;
+        self.announced = true;
         let mut ready: Vec<(PlannedRelease, Option<Manifest>)> = Vec::new();
         for mut image in plan.images {
             image.targets.retain(|target| {

@@ -2,7 +2,7 @@
 
 use super::handle::Turn;
 use super::retry::{backoff, later};
-use crate::model::{Failure, FailureKind, JobId, JobState, Outcome, ReleasePlan, Step, Write};
+use crate::model::{Failure, FailureKind, ImageResult, JobId, JobState, Outcome, ReleasePlan, Step, Write};
 
 impl Turn<'_> {
     pub(super) fn recovered(&mut self) {
@@ -50,8 +50,12 @@ impl Turn<'_> {
         let Some(job) = self.state.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
             return;
         };
-        if let Write::AttemptEnd { void: true, .. } = recorded {
-            self.state.releasing.remove(&id);
+        let mut half = false;
+        if let Write::AttemptEnd { void, images, .. } = &recorded {
+            if *void {
+                self.state.releasing.remove(&id);
+            }
+            half = !void && images.iter().any(ImageResult::is_half_released);
         }
         self.decision.writes.push(recorded);
         let (step, failure) = match result {
@@ -76,7 +80,8 @@ impl Turn<'_> {
         let attempts = job.attempts + 1;
         let cancelling = matches!(job.state, JobState::Running { cancelling: true });
         let retry = &self.config.retry;
-        let again = failure.kind == FailureKind::Errored && !last && !cancelling;
+        // What is half released is finished, whatever was said or counted meanwhile.
+        let again = failure.kind == FailureKind::Errored && (half || !last && !cancelling);
         let wait = backoff(retry, attempts);
         let now = self.now;
         let allowed = retry.attempts.max(attempts);
