@@ -79,6 +79,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn build(&self, prepared: &Prepared<'_>, ready: Vec<Ready>) -> Result<Built, Failure> {
+        prepared.places_can_be_had(self.work.kaniko.is_some())?;
         let source_date = match prepared.image.source_date_epoch {
             true => Some(self.commit_time().await?),
             false => None,
@@ -226,6 +227,19 @@ pub(super) struct Recipe {
 }
 
 impl Prepared<'_> {
+    /// Whether the image can get to where its templates have led by now: the config is only judged by what it says.
+    fn places_can_be_had(&self, by_kaniko: bool) -> Result<(), Failure> {
+        let local = |reference: &&ImageRef| reference.is_local();
+        let trouble = |reference: &ImageRef, why: &str| Err(Failure::failed(format!("build: {reference}: {why}")));
+        if let Some(staging) = self.staging.as_ref().filter(local) {
+            return trouble(staging, "it is the engine's storage, and no registry to be staged on");
+        }
+        match self.release.iter().find(local) {
+            Some(release) if by_kaniko => trouble(release, "kaniko cannot release into the engine's storage"),
+            _ => Ok(()),
+        }
+    }
+
     /// What is known of it once it was built.
     pub fn result(&self, id: Option<Digest>, digest: Option<Digest>, bases: Vec<BaseUsed>) -> ImageResult {
         ImageResult {

@@ -303,7 +303,10 @@ fn what_kaniko_cannot_see_is_said_before_it_builds() {
     let bench = Bench::new();
     let images = "[projects.p.images.lower]\nfile = 'Lower'\nrelease = ['127.0.0.1:9/lower:1']\n\
                   release_refs = ['v*']\n\
-                  [projects.p.images.upper]\nfile = 'Upper'\n[projects.p.images.local]\nfile = 'Local'\n";
+                  [projects.p.images.upper]\nfile = 'Upper'\n[projects.p.images.local]\nfile = 'Local'\n\
+                  [projects.p.images.there]\nfile = 'Lower'\nrelease = ['${PLACE}/there:1']\n\
+                  [projects.p.images.staged]\nfile = 'Lower'\nstaging = '${PLACE}/staged:1'\n\
+                  [projects.p.env]\nPLACE = 'localhost'\n";
     bench.config(&kaniko(), images);
     let commit = bench.repo.commit(&[
         ("Lower", "FROM scratch\n"),
@@ -320,6 +323,14 @@ fn what_kaniko_cannot_see_is_said_before_it_builds() {
         (
             "local",
             "localhost/busybox:latest is in an engine's storage, into which kaniko cannot see",
+        ),
+        (
+            "there",
+            "localhost/there:1: kaniko cannot release into the engine's storage",
+        ),
+        (
+            "staged",
+            "localhost/staged:1: it is the engine's storage, and no registry",
         ),
     ] {
         assert!(log.contains(words), "{name}: {log}");
