@@ -346,7 +346,11 @@ fn what_fails_is_said_once_and_latest_stays() {
         ("context", "pull", "dir leads out of the repository"),
         ("nowhere", "pull", "there is no images/x in the repository"),
         ("stage", "build", "podman build exited with"),
-        ("tag", "build", "podman build exited with"),
+        (
+            "tag",
+            "pull",
+            "\"localhost/x:refs/heads/main\" is not an image reference",
+        ),
         ("syntax", "build", "podman build exited with"),
         ("exits", "run", "the container exited with 5"),
         ("no-command", "run", "the command cannot be started in this image"),
