@@ -55,14 +55,40 @@ struct RootFs {
     layers: Option<Vec<String>>,
 }
 
+/// How often an image is looked at that is there and cannot be read: podman reads one file after the other, while other
+/// builds change them.
+const TRIES: usize = 5;
+
+enum Look {
+    /// What was found, if it is there.
+    Found(Option<ImageInfo>),
+    /// It is there, and could not be read just then.
+    Moving(String),
+}
+
 impl Engine {
     /// Looks for an image by a name or an id.
     pub async fn inspect_image(&self, runner: &Runner, step: Step, name: &str) -> Result<Option<ImageInfo>, Failure> {
+        for _ in 1..TRIES {
+            match self.look_at(runner, step, name).await? {
+                Look::Found(info) => return Ok(info),
+                Look::Moving(said) => tracing::debug!(name, said, "the storage changes while it is looked at"),
+            }
+        }
+        match self.look_at(runner, step, name).await? {
+            Look::Found(info) => Ok(info),
+            Look::Moving(said) => Err(Failure::errored(format!(
+                "{step}: cannot look for {name} in the storage: {said}"
+            ))),
+        }
+    }
+
+    async fn look_at(&self, runner: &Runner, step: Step, name: &str) -> Result<Look, Failure> {
         let args = ["image", "inspect", "--format", "{{json .}}", "--", name];
         let answer = self.ask(runner, step, &args).await?;
         if answer.success() {
             return match read(&answer.stdout) {
-                Some(info) => Ok(Some(info)),
+                Some(info) => Ok(Look::Found(Some(info))),
                 None => Err(Failure::errored(format!(
                     "{step}: the answer of `{} image inspect` for {name} cannot be read",
                     self.program()
@@ -74,12 +100,15 @@ impl Engine {
             // be read".
             EngineKind::Podman => {
                 let exists = self.ask(runner, step, &["image", "exists", "--", name]).await?;
+                if exists.success() {
+                    return Ok(Look::Moving(answer.last_words().to_owned()));
+                }
                 answer.code == Some(125) && exists.code == Some(1)
             }
             EngineKind::Docker => answer.stderr.to_lowercase().contains("no such image"),
         };
         match missing {
-            true => Ok(None),
+            true => Ok(Look::Found(None)),
             false => Err(Failure::errored(format!(
                 "{step}: cannot look for {name} in the storage: {}",
                 answer.last_words()
