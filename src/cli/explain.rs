@@ -222,7 +222,12 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
             print_job(out, job, style, now)?;
             // The only image of a project says no more than its job.
             let images = story.images.iter().filter(|image| image.job == job.id);
-            for image in images.filter(|i| i.image.as_str() != view.project.as_str() || i.status == "skipped") {
+            let says_more = |image: &&ImageStory| {
+                let only = image.image.as_str() == view.project.as_str();
+                let released_all_the_same = image.status == "released" && job.outcome != Some("succeeded");
+                !only || image.status == "skipped" || released_all_the_same
+            };
+            for image in images.filter(says_more) {
                 let note = match image.note.is_empty() {
                     true => String::new(),
                     false => format!(": {}", plain(&image.note)),
