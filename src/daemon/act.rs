@@ -335,6 +335,10 @@ impl Daemon {
                     tracing::debug!(job = job.id.0, %project, %reference, commit, why = job.cause, "skipped");
                 }
                 JobState::Done(outcome) => {
+                    // One that was cancelled while it waited for its next attempt may have left what that needed.
+                    if let Some(directory) = self.last_directory(job) {
+                        pipeline::tidy(&directory, true);
+                    }
                     tracing::info!(job = job.id.0, %project, %reference, commit, why = job.note, "{outcome}");
                 }
                 JobState::Queued { .. } => {

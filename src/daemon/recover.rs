@@ -2,8 +2,8 @@
 
 use super::core::Daemon;
 use crate::engine::{Cleaned, Scope, deciding};
-use crate::model::{JobState, Outcome, error_chain};
-use crate::pipeline::{project_variables, scratch};
+use crate::model::{Job, JobState, Outcome, error_chain};
+use crate::pipeline::{project_variables, scratch, tidy};
 use crate::process::sweep;
 use crate::reconcile::Event;
 use crate::store::JobFilter;
@@ -30,6 +30,7 @@ impl Daemon {
             let jobs = interrupted.len();
             tracing::warn!(jobs, "the last daemon did not stop cleanly: its jobs run again");
         }
+        self.tidy();
         let cleanup = self.clean_engine(&instance, &interrupted);
         if tokio::time::timeout(ENGINE_PATIENCE, cleanup).await.is_err() {
             tracing::error!("the engine does not answer: what the last daemon left there stays");
@@ -72,13 +73,23 @@ impl Daemon {
     /// Of the attempts that were running when the last daemon ended.
     fn interrupted_directories(&self) -> Vec<PathBuf> {
         let running = self.state.jobs.values().filter(|job| job.is_running());
-        running
-            .filter_map(|job| {
-                let record = self.store.job(job.id).ok()??;
-                let attempt = record.attempts.last()?;
-                Some(self.layout.running(&job.project, &job.reference, &attempt.dir))
-            })
-            .collect()
+        running.filter_map(|job| self.last_directory(job)).collect()
+    }
+
+    /// What attempts needed that were cut off, but for what a release is finished with.
+    fn tidy(&self) {
+        for job in self.state.jobs.values().filter(|job| job.is_running()) {
+            if let Some(directory) = self.last_directory(job) {
+                tidy(&directory, !self.state.releasing.contains_key(&job.id));
+            }
+        }
+    }
+
+    /// Where the last attempt of a job runs, or ran without success.
+    pub(super) fn last_directory(&self, job: &Job) -> Option<PathBuf> {
+        let record = self.store.job(job.id).ok()??;
+        let attempt = record.attempts.last()?;
+        Some(self.layout.running(&job.project, &job.reference, &attempt.dir))
     }
 
     /// A crash between the outcome's record and the rename.

@@ -8,6 +8,7 @@ use super::render::{known_later, render};
 use super::report::{ImageReport, Report};
 use super::rsync;
 use super::select::LastGood;
+use super::stage::tidy;
 use crate::config::{Kaniko, Project, Rsync};
 use crate::engine::{Engine, Scope};
 use crate::git::{self, Asker, Checkout, Mirrors, Question};
@@ -415,7 +416,7 @@ impl<'a> Attempt<'a> {
     async fn close(&mut self, result: &Result<(), (Step, Failure)>) {
         self.report.results(&self.results);
         let Err((step, failure)) = result else {
-            self.tidy(true);
+            tidy(&self.directory, true);
             self.report.done(Outcome::Succeeded, None, false);
             self.write_report();
             return;
@@ -423,7 +424,7 @@ impl<'a> Attempt<'a> {
         let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
         let will_retry = failure.kind == FailureKind::Errored
             && (self.is_half_released() || !self.work.last && !self.work.cancel.is_asked());
-        self.tidy(!self.announced || !interrupted && !will_retry);
+        tidy(&self.directory, !self.announced || !interrupted && !will_retry);
         if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
             self.remove_containers().await;
         }

@@ -144,4 +144,4 @@ impl Attempt<'_> {
 }
 
 /// Where the executor writes to, below the job's directory.
-const OUT: &str = ".kaniko";
+pub(super) const OUT: &str = ".kaniko";

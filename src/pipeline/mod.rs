@@ -30,3 +30,4 @@ pub use env::project_variables;
 pub use locks::ReleaseLocks;
 pub use question::question;
 pub use select::LastGood;
+pub use stage::tidy;

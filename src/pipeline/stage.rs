@@ -2,6 +2,7 @@
 
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
+use super::kaniko::OUT;
 use super::prepare::Prepared;
 use crate::engine::{PullAccess, RegistryAccess};
 use crate::model::{Content, Digest, Failure, ImageName, ImageRef, Step};
@@ -131,19 +132,20 @@ impl Attempt<'_> {
         written.map_err(|e| Failure::errored(format!("{step}: cannot write {}: {e}", file.display())))?;
         Ok(file)
     }
+}
 
-    /// Takes away what only the attempt needed. What waits for a release stays as long as a later attempt may need it.
-    pub(super) fn tidy(&self, with_waiting: bool) {
-        let mut places = vec![SECRETS, PINNED, PULLING];
-        places.extend(with_waiting.then_some(WAITING));
-        for place in places {
-            let path = self.directory.join(place);
-            match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %path.display(), %error, "cannot remove what an attempt needed");
-                }
-                _ => {}
+/// Takes away what only an attempt in this directory needed. What waits for a release stays as long as a later attempt may
+/// need it.
+pub fn tidy(directory: &Path, with_waiting: bool) {
+    let mut places = vec![SECRETS, PINNED, PULLING, OUT];
+    places.extend(with_waiting.then_some(WAITING));
+    for place in places {
+        let path = directory.join(place);
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "cannot remove what an attempt needed");
             }
+            _ => {}
         }
     }
 }

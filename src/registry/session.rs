@@ -234,13 +234,14 @@ impl<'a> Session<'a> {
             return Ok((answer?, home));
         }
         let with_port = home.port().is_some();
-        let error = match answer {
+        let hung_up = match answer {
             // Nothing listens there, whatever is spoken.
             Err(RegistryError::Unreachable { said, .. }) if said == REFUSED && with_port => {
                 return Err(self.unreachable(said));
             }
-            // Some servers say so in words that are not TLS, others hang up.
-            Err(error @ (RegistryError::PlainHttp { .. } | RegistryError::Unreachable { .. })) => error,
+            Err(RegistryError::PlainHttp { .. }) => None,
+            // Some servers hang up on what they do not understand.
+            Err(error @ RegistryError::Unreachable { .. }) => Some(error),
             Ok(response) => {
                 self.state.set_plain(self.registry(), false);
                 return Ok((response, home));
@@ -248,8 +249,9 @@ impl<'a> Session<'a> {
             Err(error) => return Err(error),
         };
         let home = self.url("", true)?;
-        let Ok(response) = self.exchange(ask, &self.url(path, true)?, pass, &home).await else {
-            return Err(error);
+        let response = match (self.exchange(ask, &self.url(path, true)?, pass, &home).await, hung_up) {
+            (Err(_), Some(error)) => return Err(error),
+            (answer, _) => answer?,
         };
         self.state.set_plain(self.registry(), true);
         Ok((response, home))

@@ -41,11 +41,10 @@ fn all_or_none_move(#[case] method: &'static str, #[case] part: &'static str, #[
     assert_eq!(tag("a") != before, moves, "{job:?}");
     // The record knows what moved although the job did not succeed.
     let image = bench.image(MAIN);
-    let released = image["released"].as_array().unwrap().len();
-    assert_eq!(released, if moves { 2 } else { 0 }, "{image}");
-    if moves {
-        assert_eq!(image["digest"], *tag("a"), "{image}");
-    }
+    assert_eq!(image["released"].as_array().unwrap().len(), 2, "{image}");
+    assert_eq!(image["digest"], *tag("a"), "{image}");
+    assert_eq!(image["commit"] == commit.as_str(), moves, "{image}");
+    assert_eq!(image["state"], if moves { "current" } else { "failed" }, "{image}");
     // Nothing of it waits any more: the next one goes its own way.
     proxy.set(|_| None);
     let next = bench.push("third\n");

@@ -7,6 +7,7 @@ mod support;
 
 mod cancels;
 mod common;
+mod halves;
 mod kills;
 mod logins;
 mod races;
