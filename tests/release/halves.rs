@@ -59,7 +59,10 @@ fn what_is_not_released_does_not_pass_for_good() {
     });
     let host = proxy.host();
     let image = format!("image = {{ release = '{host}/a:1' }}\n");
-    bench.config(&format!("retry.attempts = 1\n{}", insecure(&[host.clone()])), &image);
+    bench.config(
+        &format!("retry.attempts = 1\n{}", insecure(std::slice::from_ref(&host))),
+        &image,
+    );
     let daemon = bench.site.start();
     wait_outcome(&bench.site, &bench.repo.head(), "errored");
     let shown = bench.image(MAIN);
