@@ -22,8 +22,9 @@ mod rsync;
 mod run;
 mod select;
 mod stage;
+mod work;
 
-pub use attempt::{Finished, Work, run};
+pub use attempt::run;
 pub use build::scratch;
 pub use desk::{Announced, Desk};
 pub use env::project_variables;
@@ -31,3 +32,4 @@ pub use locks::ReleaseLocks;
 pub use question::question;
 pub use select::LastGood;
 pub use stage::tidy;
+pub use work::{Finished, Work};
