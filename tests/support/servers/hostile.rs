@@ -1,6 +1,6 @@
 //! A TCP server that behaves badly, for http:// and git:// clients.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -119,8 +119,16 @@ fn misbehave(manner: Manner, mut stream: TcpStream, stop: &AtomicBool) -> std::i
             if &begin == b"GET " {
                 stream.write_all(ENDLESS)?;
             }
+            // Whoever does not read any more must not keep us from ending.
+            stream.set_write_timeout(Some(Duration::from_millis(50)))?;
+            let flood = BRANCH.repeat(100);
+            let mut sent = 0;
             while !stop.load(Ordering::SeqCst) {
-                stream.write_all(&BRANCH.repeat(100))?;
+                match stream.write(&flood[sent..]) {
+                    Ok(bytes) => sent = (sent + bytes) % flood.len(),
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
