@@ -56,24 +56,30 @@ impl<'a> Attempt<'a> {
         let ready = self.bases(prepared).await;
         let ready = self.end(Step::Pull, ready)?;
         self.begin(Step::Build)?;
-        let built = self.build(prepared, ready).await;
+        let built = self.build_for(planned, ready).await;
         let mut built = self.end(Step::Build, built)?;
         if let Some(staging) = &prepared.staging {
             self.begin(Step::Stage)?;
             let staged = self.stage(&mut built, staging).await;
             self.end(Step::Stage, staged)?;
         }
-        let to_registry = planned.targets.iter().any(|target| !target.is_local());
-        if planned.stood_on && to_registry && matches!(built.content, Content::Engine(_)) {
-            // What stands on it says by which digest: the one that registries will know it by.
-            self.archive(&mut built, Step::Build)
-                .await
-                .map_err(|failure| (Step::Build, failure))?;
-        }
         if let Some(command) = &prepared.image.test {
             self.begin(Step::Test)?;
             let tested = self.test(env, prepared, &mut built, command).await;
             self.end(Step::Test, tested)?;
+        }
+        Ok(built)
+    }
+
+    /// Builds an image, and learns the digest that registries will know it by if others of the project are to say what they
+    /// stand on. What is staged is known by then anyway.
+    async fn build_for(&self, planned: &Planned<'a>, ready: Vec<Ready>) -> Result<Built, Failure> {
+        let prepared = &planned.prepared;
+        let mut built = self.build(prepared, ready).await?;
+        let to_registry = planned.targets.iter().any(|target| !target.is_local());
+        let unknown = prepared.staging.is_none() && matches!(built.content, Content::Engine(_));
+        if planned.stood_on && to_registry && unknown {
+            self.archive(&mut built, Step::Build).await?;
         }
         Ok(built)
     }
