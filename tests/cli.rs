@@ -76,6 +76,7 @@ impl Scene {
             attempts: 0,
             note: note.to_owned(),
             failure: None,
+            rebuild: None,
         };
         self.put(&job);
         let tip = Record::Ref {

@@ -202,7 +202,7 @@ async fn tells_what_an_image_is_and_that_there_is_none() {
     let bench = Bench::new();
     let info = bench.inspect(BUSYBOX).await.unwrap();
     assert_eq!(bench.inspect(info.id.as_str()).await.unwrap(), info);
-    assert_eq!((info.os.as_str(), info.diff_ids.len()), ("linux", 2));
+    assert_eq!((info.platform(), info.diff_ids.len()), ("linux/amd64", 2));
     assert_eq!(bench.inspect("localhost/nothing").await, None);
     // Settings that cannot be read, and a service that is not there.
     let nonsense = bench.scratch.write("nonsense.conf", "[engine]\nruntime = 5\n");
@@ -527,7 +527,7 @@ async fn docker_says_what_it_cannot_do_and_does_the_rest() {
     let id = bench.build(&file, &dir, how()).await.unwrap();
     let info = bench.inspect("localhost/t:1").await.unwrap();
     assert_eq!(
-        (info.id, info.os.as_str(), info.diff_ids.len()),
+        (info.id.clone(), info.platform(), info.diff_ids.len()),
         (id.clone(), "linux", 2)
     );
     assert_eq!(bench.inspect("localhost/nothing:1").await, None);

@@ -51,6 +51,7 @@ fn job(id: i64, short: &[u8], digits: &str, state: JobState) -> Job {
         attempts: 0,
         note: format!("note {id}"),
         failure: None,
+        rebuild: None,
     }
 }
 
@@ -508,6 +509,8 @@ fn image(status: ImageStatus, n: u8, released: &[&str]) -> ImageResult {
             digests: vec![digest(n + 2)],
             id: None,
             diff_ids: vec![digest(n + 3)],
+            platform: None,
+            sibling: None,
         }],
         released: released.iter().map(|r| ImageRef::parse(r).unwrap()).collect(),
     }

@@ -147,7 +147,7 @@ pub(super) fn state_of(
     match newest.result.status {
         ImageStatus::Failed => return ("failed", format!("job {}: {}", newest.job, newest.result.note)),
         ImageStatus::Blocked => return ("failed", format!("job {}: blocked: {}", newest.job, newest.result.note)),
-        ImageStatus::Built | ImageStatus::Released | ImageStatus::Skipped => {}
+        ImageStatus::Built | ImageStatus::Released | ImageStatus::Unchanged | ImageStatus::Skipped => {}
     }
     let image = config.and_then(|project| {
         let images = project.images.iter();

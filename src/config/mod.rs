@@ -5,6 +5,7 @@
 //! meant) -> `surroundings` (what is there), with every mistake in `notes` on the way.
 
 mod claims;
+mod cron;
 mod diagnostic;
 mod diff;
 mod fingerprint;
@@ -41,13 +42,14 @@ mod values;
 mod variables;
 mod watch;
 
+pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{
-    Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, Project, Pull, RegistryLogin,
-    RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs,
+    Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, PackageCheck, Project, Pull,
+    RegistryLogin, RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs, Update,
 };
 pub use secret_file::{NoCredentials, SecretFile};
 pub use show::{to_json, to_toml};

@@ -11,7 +11,7 @@ use super::reader::At;
 use super::resolve_project::Found;
 use super::surroundings::Doubt;
 use super::templates::TemplateScope;
-use super::{Diagnostic, EngineKind, Image, Pull, reference};
+use super::{Diagnostic, EngineKind, Image, Pull, Update, reference};
 use crate::model::{ImageName, ProjectName, Template};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -174,6 +174,8 @@ fn image(
         staging: staging.map(|t| templates.check(t)),
         release: checked(release),
         release_refs: own.release_refs.or_else(|| defaults.release_refs.clone()),
+        update: Update::default(),
+        schedule: None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a config means, with every default filled in.
 
-use super::Pattern;
-use super::SecretFile;
+use super::{Cron, Pattern, SecretFile};
 use crate::model::{ImageName, ImageRef, ProjectName, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -254,6 +253,56 @@ pub struct Image {
     pub release: Vec<Template>,
     /// On which refs it is released, by their short names; none: on the branch that the remote's HEAD points at.
     pub release_refs: Option<Vec<Pattern>>,
+    /// How it is found out whether there is something new below it, once it is released.
+    pub update: Update,
+    /// When it is built again whatever is new; none: never.
+    pub schedule: Option<Cron>,
+}
+
+/// How it is found out whether there is something new below a released image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Compare its bases with what their registries have.
+    pub base: bool,
+    /// Look for newer packages inside.
+    pub packages: PackageCheck,
+    /// How often, give or take a tenth.
+    pub every: Duration,
+    /// How long a base that moved must stay where it is before it counts.
+    pub quiet: Duration,
+    /// For a look inside, its pull included.
+    pub timeout: Duration,
+    /// Of the container for a look inside, as `--network` takes it; none: the engine's default.
+    pub network: Option<String>,
+    /// Which tags are kept up to date beside the branches.
+    pub tags: Vec<Pattern>,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            base: true,
+            packages: PackageCheck::Off,
+            every: Duration::from_secs(6 * HOUR),
+            quiet: Duration::from_secs(5 * 60),
+            timeout: Duration::from_secs(10 * 60),
+            network: None,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// How newer packages are looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackageCheck {
+    /// Not at all.
+    Off,
+    /// With the image's own package manager.
+    Auto,
+    /// By a command in the image: 0 is none, 100 or 101 is some, all else an error.
+    Command(Vec<String>),
 }
 
 /// When bases are fetched from their registry.

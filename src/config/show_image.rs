@@ -68,6 +68,8 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         staging,
         release,
         release_refs,
+        update: _,
+        schedule: _,
     } = image;
     ShownImage {
         file: file.as_deref(),

@@ -100,6 +100,7 @@ impl Daemon {
                 }
                 // Begun above, with its directory; answered where it was asked.
                 Effect::Start(_) | Effect::Queued(_) => {}
+                Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {}
             }
         }
     }
@@ -366,6 +367,9 @@ fn waits_for_the_record(event: &Event) -> bool {
         | Event::RefsListed { .. }
         | Event::BuildRequested { .. }
         | Event::CancelRequested { .. }
+        | Event::BaseSeen { .. }
+        | Event::PackagesSeen { .. }
+        | Event::ElsewhereSeen { .. }
         | Event::Tick => false,
     }
 }

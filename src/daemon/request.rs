@@ -177,7 +177,7 @@ impl Daemon {
                 .iter()
                 .find_map(|effect| match effect {
                     Effect::Queued(id) => Some(*id),
-                    Effect::Start(_) | Effect::Cancel(_) | Effect::Interrupt(_) => None,
+                    _ => None,
                 })
                 .ok_or_else(|| unknown(&project)),
         };

@@ -86,6 +86,8 @@ mod tests {
             staging: None,
             release: Vec::new(),
             release_refs: None,
+            update: crate::config::Update::default(),
+            schedule: None,
             file: file.map(PathBuf::from),
             context: context.into(),
             target: None,

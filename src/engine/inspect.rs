@@ -5,7 +5,7 @@
 
 use super::command::Engine;
 use crate::config::EngineKind;
-use crate::model::{Digest, Failure, ImageRef, Step};
+use crate::model::{Digest, Failure, ImageContent, ImageRef, Step, platform};
 use crate::process::Runner;
 use serde::Deserialize;
 
@@ -23,10 +23,15 @@ pub struct ImageInfo {
     pub repo_digests: Vec<ImageRef>,
     /// The digests of its layers, unpacked, from the bottom up.
     pub diff_ids: Vec<Digest>,
-    /// `linux`
-    pub os: String,
-    /// `amd64`
-    pub architecture: String,
+    /// By which it is compared with others.
+    pub content: ImageContent,
+}
+
+impl ImageInfo {
+    /// `linux/amd64`
+    pub fn platform(&self) -> &str {
+        self.content.platform()
+    }
 }
 
 /// podman takes `{{json .}}` for the word `json`, and answers with a list.
@@ -47,6 +52,9 @@ struct Inspected {
     root_fs: Option<RootFs>,
     os: String,
     architecture: String,
+    variant: Option<String>,
+    #[serde(default)]
+    config: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -147,18 +155,15 @@ fn read(answer: &[u8]) -> Option<ImageInfo> {
     let first = inspected.digest.and_then(|text| Digest::new(text).ok());
     // Stable: what is equal stays in the engine's order.
     repo_digests.sort_by_key(|reference| first.is_none() || reference.digest() != first.as_ref());
+    let layers = inspected.root_fs.and_then(|r| r.layers).unwrap_or_default();
+    let layers = layers.into_iter().map(|layer| Digest::new(layer).ok());
+    let diff_ids: Vec<Digest> = layers.collect::<Option<_>>()?;
+    let platform = platform(&inspected.os, &inspected.architecture, inspected.variant.as_deref());
     Some(ImageInfo {
         id: digest(&inspected.id)?,
         repo_digests,
-        diff_ids: inspected
-            .root_fs
-            .and_then(|r| r.layers)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|layer| Digest::new(layer).ok())
-            .collect::<Option<_>>()?,
-        os: inspected.os,
-        architecture: inspected.architecture,
+        content: ImageContent::new(platform, diff_ids.clone(), inspected.config),
+        diff_ids,
     })
 }
 

@@ -47,6 +47,8 @@ impl PulledBase {
             reference,
             id: Some(self.info.id.clone()),
             diff_ids: self.info.diff_ids.clone(),
+            platform: Some(self.info.platform().to_owned()),
+            sibling: None,
         }
     }
 }
@@ -190,6 +192,7 @@ fn newest_first(before: Option<&ImageInfo>, after: &mut ImageInfo) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ImageContent;
 
     fn digest(digit: char) -> Digest {
         Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
@@ -203,8 +206,7 @@ mod tests {
                 .map(|(name, d)| ImageRef::parse(name).unwrap().with_digest(digest(*d)))
                 .collect(),
             diff_ids: Vec::new(),
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
+            content: ImageContent::new("linux/amd64".to_owned(), Vec::new(), serde_json::Value::Null),
         }
     }
 

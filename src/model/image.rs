@@ -70,6 +70,12 @@ pub struct BaseUsed {
     pub id: Option<Digest>,
     /// The digests of its layers, unpacked, from the bottom up. Empty where the engine does not tell.
     pub diff_ids: Vec<Digest>,
+    /// `linux/amd64`, `linux/arm/v7`: what it was made for. None where the engine does not tell.
+    #[serde(default)]
+    pub platform: Option<String>,
+    /// The image of the same project that it is, built by the same job.
+    #[serde(default)]
+    pub sibling: Option<ImageName>,
 }
 
 /// How far an image came in a job.
@@ -80,6 +86,8 @@ pub enum ImageStatus {
     Built,
     /// All of its release references point at what was built.
     Released,
+    /// Built again, and the content is that of what is released: nothing was moved.
+    Unchanged,
     /// Nothing that concerns it has changed since its last good build.
     Skipped,
     /// Its build, its test or a step of our own did not end well, or it was cut off.
@@ -90,13 +98,21 @@ pub enum ImageStatus {
 
 impl ImageStatus {
     /// Every status.
-    pub const ALL: [Self; 5] = [Self::Built, Self::Released, Self::Skipped, Self::Failed, Self::Blocked];
+    pub const ALL: [Self; 6] = [
+        Self::Built,
+        Self::Released,
+        Self::Unchanged,
+        Self::Skipped,
+        Self::Failed,
+        Self::Blocked,
+    ];
 
     /// The word that is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Built => "built",
             Self::Released => "released",
+            Self::Unchanged => "unchanged",
             Self::Skipped => "skipped",
             Self::Failed => "failed",
             Self::Blocked => "blocked",
@@ -108,7 +124,8 @@ impl ImageStatus {
         Self::ALL.into_iter().find(|s| s.as_str() == word)
     }
 
-    /// Whether its content was built and found good: later commits are compared with it.
+    /// Whether its content was built and found good: later commits are compared with it. What came out unchanged leaves
+    /// that to the build that released it.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Built | Self::Released)
     }

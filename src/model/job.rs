@@ -1,6 +1,6 @@
 //! One run of a project's pipeline for one (ref, commit), and how it may end.
 
-use super::{CommitId, Failure, FailureKind, ProjectName, RefName};
+use super::{CommitId, Failure, FailureKind, ProjectName, Rebuild, RefName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -23,14 +23,42 @@ pub enum Reason {
     NewCommit,
     /// A person asked.
     Manual,
+    /// A base of a released image has other content.
+    BaseUpdated,
+    /// Packages in a released image have newer versions.
+    PackagesUpdated,
+    /// Its schedule says so.
+    Schedule,
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::NewCommit,
+        Self::Manual,
+        Self::BaseUpdated,
+        Self::PackagesUpdated,
+        Self::Schedule,
+    ];
+
+    /// The reason that is stored as this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// Whether the engine's layer cache is of no use: what is to be new comes from outside of the Containerfile.
+    pub fn needs_no_cache(self) -> bool {
+        matches!(self, Self::PackagesUpdated | Self::Schedule)
+    }
+
     /// As `BUILD_REASON` and people see it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NewCommit => "new commit",
             Self::Manual => "manual",
+            Self::BaseUpdated => "base updated",
+            Self::PackagesUpdated => "packages updated",
+            Self::Schedule => "schedule",
         }
     }
 }
@@ -227,6 +255,8 @@ pub struct Job {
     pub note: String,
     /// The last failure of an attempt.
     pub failure: Option<(Step, Failure)>,
+    /// What it rebuilds; none: the commit is built as it is.
+    pub rebuild: Option<Rebuild>,
 }
 
 impl Job {

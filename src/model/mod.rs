@@ -3,6 +3,7 @@
 //! Nothing here may do IO, read a clock or know another module: everything else stands on it.
 
 mod commit;
+mod content;
 mod digest;
 mod env;
 mod failure;
@@ -15,9 +16,11 @@ mod project;
 mod refname;
 mod state;
 mod template;
+mod update;
 mod write;
 
 pub use commit::{CommitError, CommitId};
+pub use content::{ImageContent, platform};
 pub use digest::{Digest, DigestError};
 pub use env::{CALLBACK_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file};
 pub use failure::{Failure, FailureKind, error_chain};
@@ -32,4 +35,8 @@ pub use project::{ProjectName, ProjectNameError};
 pub use refname::{RefKind, RefName, RefNameError};
 pub use state::{Mode, Seen, State};
 pub use template::{Template, TemplateError};
+pub use update::{
+    BaseKey, Check, CheckError, CheckTrouble, Compared, Evidence, Look, Node, PackageUpdate, Packages, Rebuild,
+    Standing, Tried, Updates, Used,
+};
 pub use write::Write;

@@ -1,6 +1,6 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan};
+use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan, Updates};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
@@ -12,6 +12,8 @@ pub struct State {
     pub releasing: BTreeMap<JobId, ReleasePlan>,
     /// What was seen of each project's remote.
     pub projects: BTreeMap<ProjectName, Seen>,
+    /// What is known of released images, and of what they stand on.
+    pub updates: Updates,
     /// The identity of the next job.
     pub next_id: i64,
     /// Whether jobs may be queued and started.
@@ -24,6 +26,7 @@ impl Default for State {
             jobs: BTreeMap::new(),
             releasing: BTreeMap::new(),
             projects: BTreeMap::new(),
+            updates: Updates::default(),
             next_id: 1,
             mode: Mode::Normal,
         }

@@ -1,6 +1,10 @@
 //! What a decision records.
 
-use super::{CommitId, Failure, ImageResult, Job, JobId, ProjectName, RefName, ReleasePlan, Step};
+use super::{
+    BaseKey, Check, CommitId, Failure, ImageResult, Job, JobId, Look, Node, Packages, ProjectName, RefName,
+    ReleasePlan, Standing, Step, Tried,
+};
+use jiff::Timestamp;
 
 /// What to record. All writes of a decision are one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,5 +53,40 @@ pub enum Write {
         project: ProjectName,
         /// See [`super::Seen`].
         selection: String,
+    },
+    /// What was seen of a base; none: nothing stands on it any more.
+    Base {
+        /// Which.
+        base: BaseKey,
+        /// What is known of it now.
+        check: Option<Check<Look>>,
+    },
+    /// What was found inside of an image; none: it is not looked into any more.
+    Packages {
+        /// Which.
+        node: Node,
+        /// What is known of it now.
+        check: Option<Check<Packages>>,
+    },
+    /// What was found of an image that was built elsewhere; none: it is not looked for any more.
+    Elsewhere {
+        /// Which.
+        node: Node,
+        /// What is known of it now.
+        check: Option<Check<Option<Standing>>>,
+    },
+    /// Up to when an image's schedule was heeded; none: it has none any more.
+    Scheduled {
+        /// Which.
+        node: Node,
+        /// Until then.
+        until: Option<Timestamp>,
+    },
+    /// The last rebuild of an image; none: it does not count.
+    Tried {
+        /// Which.
+        node: Node,
+        /// What is known of it now.
+        tried: Option<Tried>,
     },
 }

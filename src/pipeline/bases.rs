@@ -67,6 +67,8 @@ impl Attempt<'_> {
                 .as_ref()
                 .map(|info| info.diff_ids.clone())
                 .unwrap_or_default(),
+            platform: built.info.as_ref().map(|info| info.platform().to_owned()),
+            sibling: Some(built.result.image.clone()),
         };
         let pin = match (&built.info, &built.staged) {
             (Some(info), _) if self.work.kaniko.is_none() => self.pin(prepared, name, info).await?,
@@ -181,6 +183,8 @@ impl Attempt<'_> {
                     digests: vec![digest],
                     id: None,
                     diff_ids: Vec::new(),
+                    platform: None,
+                    sibling: None,
                 },
             });
         }

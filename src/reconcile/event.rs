@@ -1,6 +1,9 @@
 //! What can happen, and what follows from it.
 
-use crate::model::{CommitId, Failure, ImageResult, JobId, ProjectName, RefName, ReleasePlan, Step, Write};
+use crate::model::{
+    BaseKey, CheckError, CommitId, Compared, Digest, Failure, ImageResult, JobId, Node, Packages, ProjectName, RefName,
+    ReleasePlan, Standing, Step, Used, Write,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -56,6 +59,27 @@ pub enum Event {
         /// An error is not tried again, as the attempt was told when it began, and told the error callback.
         last: bool,
     },
+    /// A base was looked at: what it is at, and how this compares with what its images have used.
+    BaseSeen {
+        /// Which.
+        base: BaseKey,
+        /// What was seen.
+        result: Result<(Digest, Vec<Compared>), CheckError>,
+    },
+    /// The packages of a released image were looked at.
+    PackagesSeen {
+        /// Which.
+        node: Node,
+        /// What was found.
+        result: Result<Packages, CheckError>,
+    },
+    /// An image that was not built here was looked for where it would be released.
+    ElsewhereSeen {
+        /// Which.
+        node: Node,
+        /// What was found.
+        result: Result<Option<Standing>, CheckError>,
+    },
     /// Time has passed.
     Tick,
     /// Finish what is there, take nothing new.
@@ -65,7 +89,7 @@ pub enum Event {
 }
 
 /// What to do once the writes are committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Begin an attempt.
     Start(JobId),
@@ -75,6 +99,22 @@ pub enum Effect {
     Interrupt(JobId),
     /// A person's request is this job.
     Queued(JobId),
+    /// Look at a base.
+    LookAtBase {
+        /// Which.
+        base: BaseKey,
+        /// What images have used of it, to be compared if it is elsewhere by now.
+        used: Vec<Used>,
+    },
+    /// Look for newer packages inside of a released image.
+    LookInside(Node),
+    /// Look whether an image that was not built here is where it would be released.
+    LookElsewhere {
+        /// Which.
+        node: Node,
+        /// The tip, from which it would be built.
+        commit: CommitId,
+    },
 }
 
 /// What an event leads to.

@@ -42,6 +42,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             };
             turn.attempt_ended(job, result, recorded, last);
         }
+        Event::BaseSeen { .. } | Event::PackagesSeen { .. } | Event::ElsewhereSeen { .. } => {}
         Event::ConfigChanged | Event::Tick => {}
         Event::Drain => {
             if turn.state.mode == Mode::Normal {
@@ -155,6 +156,7 @@ impl Turn<'_> {
             attempts: 0,
             note: String::new(),
             failure: None,
+            rebuild: None,
         };
         self.state.jobs.insert(id, job);
         self.put(id, |_| {});

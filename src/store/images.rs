@@ -1,15 +1,13 @@
 //! The record of images: what became of each in a job, what is being released, and where release references point.
 
 use super::open::{Store, StoreError, sql};
-use super::rows::{self, get};
+use super::rows::{self, from_json, get, json};
 use super::write::execute;
 use crate::model::{
     CommitId, Digest, ImageName, ImageRef, ImageResult, ImageStatus, JobId, ProjectName, RefName, Release, ReleasePlan,
 };
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// What became of an image in a job.
@@ -46,7 +44,16 @@ impl Store {
     /// The newest record of each image on each ref: of all of them, or of good builds only.
     fn newest(&self, project: Option<&ProjectName>, good: bool) -> Result<Vec<ImageRecord>, StoreError> {
         let statuses = ImageStatus::ALL.into_iter().filter(|status| status.is_good() || !good);
-        let statuses: Vec<String> = statuses.map(|status| format!("'{}'", status.as_str())).collect();
+        self.newest_of(project, &statuses.collect::<Vec<_>>())
+    }
+
+    /// The newest record of each image on each ref among those with one of these statuses.
+    pub(super) fn newest_of(
+        &self,
+        project: Option<&ProjectName>,
+        statuses: &[ImageStatus],
+    ) -> Result<Vec<ImageRecord>, StoreError> {
+        let statuses: Vec<String> = statuses.iter().map(|status| format!("'{}'", status.as_str())).collect();
         let text = format!(
             "SELECT {RECORD} FROM image_results JOIN jobs ON jobs.id = job
              WHERE (job, image) IN (
@@ -204,14 +211,6 @@ pub(super) fn plan(transaction: &Transaction<'_>, job: JobId) -> Result<Option<(
         .map_err(sql("read"))?;
     row.map(|(attempt, plan)| Ok((attempt, from_json("release plan", &plan)?)))
         .transpose()
-}
-
-fn json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|e| StoreError::Row(format!("what JSON cannot hold: {e}")))
-}
-
-fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|e| StoreError::Row(format!("a {what} that cannot be read: {e}")))
 }
 
 fn digest(text: String) -> Result<Digest, StoreError> {

@@ -10,6 +10,7 @@ mod open;
 mod read;
 mod rows;
 mod schema;
+mod updates;
 mod write;
 
 pub use attempts::{Attempt, FreeName};

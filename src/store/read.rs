@@ -80,6 +80,7 @@ impl Store {
             state.jobs.insert(record.job.id, record.job);
         }
         state.releasing = self.release_plans()?;
+        state.updates = self.updates()?;
         let newest: i64 = self
             .connection
             .query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get(0))

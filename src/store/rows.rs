@@ -4,10 +4,12 @@ use super::open::StoreError;
 use crate::model::{CommitId, Failure, Job, JobId, JobState, Outcome, ProjectName, Reason, RefName, Step};
 use jiff::Timestamp;
 use rusqlite::Row;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The columns that [`job`] reads, in its order.
 pub(super) const JOB: &str = "id, project, ref, commit_id, number, reason, place, created, state, not_before, outcome, \
-                              attempts, note, failure, finished, cause";
+                              attempts, note, failure, finished, cause, rebuild";
 
 /// One job from [`JOB`]'s columns, with the time of its end.
 pub(super) fn job(row: &Row<'_>) -> Result<(Job, Option<Timestamp>), StoreError> {
@@ -38,11 +40,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<(Job, Option<Timestamp>), StoreError>
         reference: reference(get(row, 2)?)?,
         commit: commit(get(row, 3)?)?,
         number: get(row, 4)?,
-        reason: match reason.as_str() {
-            "new commit" => Reason::NewCommit,
-            "manual" => Reason::Manual,
-            _ => return Err(StoreError::Row(format!("the reason {reason:?} in job {id}"))),
-        },
+        reason: Reason::parse(&reason).ok_or_else(|| StoreError::Row(format!("the reason {reason:?} in job {id}")))?,
         cause: get(row, 15)?,
         place: get(row, 6)?,
         created: time(get(row, 7)?)?,
@@ -50,6 +48,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<(Job, Option<Timestamp>), StoreError>
         attempts: get(row, 11)?,
         note: get(row, 12)?,
         failure: failure(get(row, 13)?)?,
+        rebuild: optional_json("rebuild", get(row, 16)?)?,
     };
     Ok((job, get::<Option<i64>>(row, 14)?.map(time).transpose()?))
 }
@@ -75,8 +74,21 @@ pub(super) fn time(millis: i64) -> Result<Timestamp, StoreError> {
 }
 
 pub(super) fn failure(json: Option<String>) -> Result<Option<(Step, Failure)>, StoreError> {
-    json.map(|json| serde_json::from_str(&json).map_err(|e| StoreError::Row(format!("the failure {json:?}: {e}"))))
-        .transpose()
+    optional_json("failure", json)
+}
+
+/// What a column holds as JSON.
+pub(super) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Row(format!("a {what} that cannot be read: {e}")))
+}
+
+fn optional_json<T: DeserializeOwned>(what: &str, text: Option<String>) -> Result<Option<T>, StoreError> {
+    text.map(|text| from_json(what, &text)).transpose()
+}
+
+/// What a column is to hold as JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Row(format!("what JSON cannot hold: {e}")))
 }
 
 pub(super) fn failure_json(failure: Option<&(Step, Failure)>) -> Option<String> {

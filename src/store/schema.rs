@@ -98,4 +98,27 @@ CREATE TABLE release_plans (
     plan    TEXT NOT NULL
 ) STRICT;
 ",
+    "
+-- JSON: the images that a job builds again, with the jobs whose releases it renews
+ALTER TABLE jobs ADD COLUMN rebuild TEXT;
+
+-- what was seen of bases (JSON); project is not empty for what is only in the storage that its env names
+CREATE TABLE bases (
+    reference TEXT NOT NULL,
+    project   TEXT NOT NULL,
+    seen      TEXT NOT NULL,
+    PRIMARY KEY (reference, project)
+) STRICT, WITHOUT ROWID;
+
+-- what is known of an image on a ref, as JSON: what is found inside of it (packages), what was built elsewhere
+-- (elsewhere), up to when its schedule was heeded (scheduled), its last rebuild (tried)
+CREATE TABLE updates (
+    kind    TEXT NOT NULL,
+    project TEXT NOT NULL,
+    ref     BLOB NOT NULL,
+    image   TEXT NOT NULL,
+    known   TEXT NOT NULL,
+    PRIMARY KEY (kind, project, ref, image)
+) STRICT, WITHOUT ROWID;
+",
 ];

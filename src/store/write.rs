@@ -3,7 +3,8 @@
 use super::attempts::{Attempt, FreeName, begin_attempt};
 use super::images;
 use super::open::{Store, StoreError, sql};
-use super::rows::failure_json;
+use super::rows::{self, failure_json};
+use super::updates::{self, Kind};
 use crate::model::{CommitId, Job, JobState, ProjectName, RefName, Write};
 use jiff::Timestamp;
 use rusqlite::{Transaction, TransactionBehavior, params};
@@ -49,6 +50,17 @@ impl Store {
                     reference,
                     commit,
                 } => put_ref(&transaction, project, reference, commit.as_ref())?,
+                Write::Base { base, check } => updates::put_base(&transaction, base, check.as_ref())?,
+                Write::Packages { node, check } => {
+                    updates::put(&transaction, Kind::Packages, node, check.as_ref())?;
+                }
+                Write::Elsewhere { node, check } => {
+                    updates::put(&transaction, Kind::Elsewhere, node, check.as_ref())?;
+                }
+                Write::Scheduled { node, until } => {
+                    updates::put(&transaction, Kind::Scheduled, node, until.as_ref())?;
+                }
+                Write::Tried { node, tried } => updates::put(&transaction, Kind::Tried, node, tried.as_ref())?,
                 Write::Selection { project, selection } => execute(
                     &transaction,
                     "INSERT INTO projects (name, selection) VALUES (?1, ?2)
@@ -120,12 +132,12 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
     execute(
         transaction,
         "INSERT INTO jobs (id, project, ref, commit_id, number, reason, place, created, state, not_before, outcome,
-                           lasting, finished, attempts, note, failure, cause)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                           lasting, finished, attempts, note, failure, cause, rebuild)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (id) DO UPDATE SET
            reason = excluded.reason, place = excluded.place, state = excluded.state, not_before = excluded.not_before,
            outcome = excluded.outcome, lasting = excluded.lasting, finished = excluded.finished,
-           attempts = excluded.attempts, note = excluded.note, failure = excluded.failure
+           attempts = excluded.attempts, note = excluded.note, failure = excluded.failure, rebuild = excluded.rebuild
          WHERE jobs.state <> 'done'",
         params![
             job.id.0,
@@ -145,6 +157,7 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
             job.note,
             failure_json(job.failure.as_ref()),
             job.cause,
+            job.rebuild.as_ref().map(rows::json).transpose()?,
         ],
     )?;
     if outcome.is_some() {

@@ -308,7 +308,13 @@ impl World {
                     assert!(!self.done.contains_key(id), "{write:?} of a job that has its outcome");
                     continue;
                 }
-                Write::Ref { .. } | Write::Selection { .. } => continue,
+                Write::Ref { .. }
+                | Write::Selection { .. }
+                | Write::Base { .. }
+                | Write::Packages { .. }
+                | Write::Elsewhere { .. }
+                | Write::Scheduled { .. }
+                | Write::Tried { .. } => continue,
             };
             assert!(!self.done.contains_key(&job.id), "a second word about {job:?}");
             if known.insert(job.id) {

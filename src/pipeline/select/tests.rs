@@ -22,6 +22,8 @@ fn image(name: &str, watch: &[&str], depends_on: &[&str]) -> Image {
         staging: None,
         release: Vec::new(),
         release_refs: None,
+        update: crate::config::Update::default(),
+        schedule: None,
     }
 }
 

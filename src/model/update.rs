@@ -1,0 +1,239 @@
+//! What is known of released images and of what they stand on: the inputs of the question whether there is something new
+//! below them.
+
+use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Outcome, ProjectName, RefName};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An image on a ref that releases it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Node {
+    /// Whose.
+    pub project: ProjectName,
+    /// On which ref.
+    #[serde(rename = "ref")]
+    pub reference: RefName,
+    /// Which.
+    pub image: ImageName,
+}
+
+/// How it is known what an image was built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// It was built here, and is on record.
+    Record,
+    /// The record is lost, and the image has the labels of a build by us.
+    OurLabels,
+    /// Built elsewhere: the image has `org.opencontainers.image.base.*`.
+    BaseLabels,
+    /// Built elsewhere, and says nothing: its first layers are compared with those of the base that its Containerfile names.
+    Layers,
+}
+
+impl Evidence {
+    /// For people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "the record of its build",
+            Self::OurLabels => "its pipelined labels",
+            Self::BaseLabels => "its org.opencontainers.image.base labels",
+            Self::Layers => "its first layers",
+        }
+    }
+}
+
+/// A released image, and what it was built on as far as that was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The job that released it; none: it was built elsewhere.
+    pub job: Option<JobId>,
+    /// From which commit; of what was built elsewhere the tip, from which it would be built.
+    pub commit: CommitId,
+    /// The image's id.
+    pub id: Option<Digest>,
+    /// Of its manifest.
+    pub digest: Option<Digest>,
+    /// Release references that are its own still: no other image was released there since.
+    pub released: Vec<ImageRef>,
+    /// What it stands on. A build that came to the same content puts what it used in its place.
+    pub bases: Vec<BaseUsed>,
+    /// When `bases` were what there was: what was seen of a base before then says nothing.
+    pub verified: Timestamp,
+    /// How `bases` are known.
+    pub evidence: Evidence,
+    /// Its own layers, for [`Evidence::Layers`].
+    pub layers: Vec<Digest>,
+}
+
+/// A base that is looked at, however many images stand on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseKey {
+    /// Under which name.
+    pub reference: ImageRef,
+    /// For what is only in an engine's storage: whose env says which storage that is.
+    pub project: Option<ProjectName>,
+}
+
+/// A base as an image has used it, to be compared with what is there now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The base.
+    pub base: BaseUsed,
+    /// For [`Evidence::Layers`]: the image's own layers, which must begin with those of the base.
+    pub layers: Option<Vec<Digest>>,
+}
+
+impl Used {
+    /// The same for two uses exactly if they compare alike.
+    pub fn key(&self) -> String {
+        let platform = self.base.platform.as_deref().unwrap_or("-");
+        if let Some(layers) = &self.layers {
+            let layers: Vec<&str> = layers.iter().map(Digest::as_str).collect();
+            return format!("{platform} layers {}", layers.join(" "));
+        }
+        let known = self.base.id.iter().chain(&self.base.digests).next();
+        format!("{platform} {}", known.map_or("-", Digest::as_str))
+    }
+
+    /// Whether what a reference is at is what was used, by its digest alone.
+    pub fn is_at(&self, head: &Digest) -> bool {
+        self.layers.is_none() && (self.base.digests.contains(head) || self.base.id.as_ref() == Some(head))
+    }
+}
+
+/// What a look deeper than the digest has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// [`Used::key`] of what was compared.
+    pub used: String,
+    /// The id of the image that is there now for this platform, if there is one.
+    pub present: Option<Digest>,
+    /// Whether it has the same content.
+    pub same: bool,
+    /// What was compared, and what differs: for people.
+    pub how: String,
+}
+
+/// What was seen of a base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// What its reference is at: the digest of a manifest or an index; in an engine's storage an image's id.
+    pub head: Digest,
+    /// When it was seen there first.
+    pub since: Timestamp,
+    /// When it was seen there last.
+    pub checked: Timestamp,
+    /// How this compares with what images have used, where the digest alone does not tell.
+    pub compared: Vec<Compared>,
+}
+
+/// A package that would be upgraded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PackageUpdate {
+    /// Its name.
+    pub name: String,
+    /// The version that is in the image; none for what would be new.
+    pub old: Option<String>,
+    /// The version that there is.
+    pub new: Option<String>,
+}
+
+impl std::fmt::Display for PackageUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        match (&self.old, &self.new) {
+            (Some(old), Some(new)) => write!(f, " {old} → {new}"),
+            (None, Some(new)) => write!(f, " {new}"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+/// What a package check has found in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packages {
+    /// The image that was looked into, by the digest (locally the id) that it was released under.
+    pub image: Digest,
+    /// When.
+    pub checked: Timestamp,
+    /// Whether there are updates.
+    pub needed: bool,
+    /// Which, as far as the check tells.
+    pub updates: Vec<PackageUpdate>,
+}
+
+/// A check that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckTrouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// How often in a row.
+    pub failures: u32,
+    /// The last error, for people.
+    pub error: String,
+}
+
+/// Why a check has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckError {
+    /// For people.
+    pub message: String,
+    /// Whoever was asked does not want to be asked before then.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A check that is made again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check<T> {
+    /// The last good one.
+    pub last: Option<T>,
+    /// What goes wrong since.
+    pub trouble: Option<CheckTrouble>,
+    /// When it is made next.
+    pub next: Timestamp,
+    /// It is being made.
+    #[serde(skip)]
+    pub running: bool,
+}
+
+/// The last rebuild of a released image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// What was new then: for the same, it is not built again.
+    pub key: String,
+    /// The job.
+    pub job: JobId,
+    /// How it ended; none while it is live.
+    pub outcome: Option<Outcome>,
+}
+
+/// What a job that rebuilds is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuild {
+    /// The images that are built again, each with the job whose release it renews: a release that came after that one is
+    /// not overwritten. None: what is there was built elsewhere.
+    pub images: BTreeMap<ImageName, Option<JobId>>,
+    /// For these inputs: [`Tried::key`].
+    pub key: String,
+}
+
+/// Everything that is known of updates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Updates {
+    /// What is released.
+    pub standings: BTreeMap<Node, Standing>,
+    /// What was seen of bases.
+    pub bases: BTreeMap<BaseKey, Check<Look>>,
+    /// What was found inside of images.
+    pub packages: BTreeMap<Node, Check<Packages>>,
+    /// Looks for images that were built elsewhere.
+    pub elsewhere: BTreeMap<Node, Check<Option<Standing>>>,
+    /// Up to when an image's schedule was heeded.
+    pub scheduled: BTreeMap<Node, Timestamp>,
+    /// Rebuilds.
+    pub tried: BTreeMap<Node, Tried>,
+    /// Refs whose tip failed: it is built again when a base changes.
+    pub failed_tips: BTreeSet<(ProjectName, RefName)>,
+}
