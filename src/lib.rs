@@ -14,6 +14,7 @@
 //! - [`tls`]: how TLS is spoken, to remotes and registries alike
 //! - [`registry`]: what references point at, and bringing images there
 //! - [`pipeline`]: the steps of a job
+//! - [`updates`]: whether there is something new below released images
 //! - [`api`]: what the command line and the daemon say to each other
 //! - [`daemon`]: the loop that brings all of it together
 //! - [`cli`]: one file a verb
@@ -35,4 +36,5 @@ pub mod store;
 #[cfg(test)]
 mod support;
 pub mod tls;
+pub mod updates;
 pub mod workdir;

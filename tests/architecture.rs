@@ -30,11 +30,26 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    (
+        "updates",
+        &[
+            "pipeline",
+            "engine",
+            "registry",
+            "git",
+            "containerfile",
+            "workdir",
+            "process",
+            "config",
+            "model",
+        ],
+    ),
     ("api", &["model"]),
     (
         "daemon",
         &[
             "api",
+            "updates",
             "pipeline",
             "engine",
             "registry",
@@ -51,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "daemon",
+            "updates",
             "pipeline",
             "api",
             "engine",
