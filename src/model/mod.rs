@@ -36,7 +36,7 @@ pub use refname::{RefKind, RefName, RefNameError};
 pub use state::{Mode, Seen, State};
 pub use template::{Template, TemplateError};
 pub use update::{
-    BaseKey, Check, CheckError, CheckTrouble, Compared, Evidence, Look, Node, PackageUpdate, Packages, Rebuild,
-    Standing, Tried, Updates, Used,
+    BaseKey, Check, CheckError, CheckTrouble, Checking, Compared, Evidence, Heeded, Look, Node, PackageUpdate,
+    Packages, Question, Rebuild, Standing, Tried, Updates, Used,
 };
 pub use write::Write;

@@ -1,6 +1,6 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan, Updates};
+use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
@@ -14,6 +14,8 @@ pub struct State {
     pub projects: BTreeMap<ProjectName, Seen>,
     /// What is known of released images, and of what they stand on.
     pub updates: Updates,
+    /// The checks of it as they go: like `mode`, this is not on record.
+    pub checking: Checking,
     /// The identity of the next job.
     pub next_id: i64,
     /// Whether jobs may be queued and started.
@@ -27,6 +29,7 @@ impl Default for State {
             releasing: BTreeMap::new(),
             projects: BTreeMap::new(),
             updates: Updates::default(),
+            checking: Checking::default(),
             next_id: 1,
             mode: Mode::Normal,
         }

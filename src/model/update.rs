@@ -193,9 +193,6 @@ pub struct Check<T> {
     pub trouble: Option<CheckTrouble>,
     /// When it is made next.
     pub next: Timestamp,
-    /// It is being made.
-    #[serde(skip)]
-    pub running: bool,
 }
 
 /// The last rebuild of a released image.
@@ -205,8 +202,28 @@ pub struct Tried {
     pub key: String,
     /// The job.
     pub job: JobId,
-    /// How it ended; none while it is live.
-    pub outcome: Option<Outcome>,
+    /// How it ended, and when; none while it is live.
+    pub ended: Option<(Outcome, Timestamp)>,
+}
+
+/// Up to when a schedule was heeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heeded {
+    /// The schedule: another one begins anew.
+    pub cron: String,
+    /// What was due until then has led to a job, or was none of ours.
+    pub until: Timestamp,
+}
+
+/// A check that is being made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// What is a base at?
+    Base(BaseKey),
+    /// Which packages of an image are old?
+    Inside(Node),
+    /// Is an image there that was built elsewhere?
+    Elsewhere(Node),
 }
 
 /// What a job that rebuilds is about.
@@ -230,10 +247,27 @@ pub struct Updates {
     pub packages: BTreeMap<Node, Check<Packages>>,
     /// Looks for images that were built elsewhere.
     pub elsewhere: BTreeMap<Node, Check<Option<Standing>>>,
-    /// Up to when an image's schedule was heeded.
-    pub scheduled: BTreeMap<Node, Timestamp>,
+    /// Schedules.
+    pub scheduled: BTreeMap<Node, Heeded>,
     /// Rebuilds.
     pub tried: BTreeMap<Node, Tried>,
-    /// Refs whose tip failed: it is built again when a base changes.
-    pub failed_tips: BTreeSet<(ProjectName, RefName)>,
+}
+
+/// Checks as they go, which no record has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checking {
+    /// Those that are being made.
+    pub asked: BTreeSet<Question>,
+    /// When the next one is due, as far as is known.
+    pub next: Option<Timestamp>,
+}
+
+impl Standing {
+    /// What it is known by where it was released: the digest of its manifest, in an engine's storage its id.
+    pub fn known_by(&self) -> Option<&Digest> {
+        match self.released.iter().any(|reference| !reference.is_local()) {
+            true => self.digest.as_ref(),
+            false => self.id.as_ref(),
+        }
+    }
 }

@@ -1,10 +1,9 @@
 //! What a decision records.
 
 use super::{
-    BaseKey, Check, CommitId, Failure, ImageResult, Job, JobId, Look, Node, Packages, ProjectName, RefName,
+    BaseKey, Check, CommitId, Failure, Heeded, ImageResult, Job, JobId, Look, Node, Packages, ProjectName, RefName,
     ReleasePlan, Standing, Step, Tried,
 };
-use jiff::Timestamp;
 
 /// What to record. All writes of a decision are one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +78,8 @@ pub enum Write {
     Scheduled {
         /// Which.
         node: Node,
-        /// Until then.
-        until: Option<Timestamp>,
+        /// What is known of it now.
+        heeded: Option<Heeded>,
     },
     /// The last rebuild of an image; none: it does not count.
     Tried {

@@ -65,6 +65,8 @@ pub enum Event {
         base: BaseKey,
         /// What was seen.
         result: Result<(Digest, Vec<Compared>), CheckError>,
+        /// Refs of images that stand on it, whose tip was built and failed.
+        failed_tips: BTreeSet<(ProjectName, RefName)>,
     },
     /// The packages of a released image were looked at.
     PackagesSeen {

@@ -4,13 +4,12 @@ use super::open::{Store, StoreError};
 use super::rows::{self, from_json, get, json};
 use super::write::execute;
 use crate::model::{
-    BaseKey, Check, Evidence, ImageName, ImageRef, ImageStatus, Look, Node, Outcome, ProjectName, RefName, Standing,
-    Updates,
+    BaseKey, Check, Evidence, ImageName, ImageRef, ImageStatus, Look, Node, ProjectName, Standing, Updates,
 };
 use rusqlite::{Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What is known of an image on a ref.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +48,6 @@ impl Store {
             elsewhere,
             scheduled: self.known(Kind::Scheduled)?,
             tried: self.known(Kind::Tried)?,
-            failed_tips: self.failed_tips()?,
         })
     }
 
@@ -123,21 +121,6 @@ impl Store {
             }
         }
         Ok(standings)
-    }
-
-    /// Refs whose newest job was of their tip, and failed.
-    fn failed_tips(&self) -> Result<BTreeSet<(ProjectName, RefName)>, StoreError> {
-        let text = format!(
-            "SELECT jobs.project, jobs.ref FROM jobs JOIN refs USING (project, ref)
-             WHERE id IN (SELECT max(id) FROM jobs WHERE rebuild IS NULL AND outcome IS NOT NULL GROUP BY project, ref)
-               AND jobs.commit_id = refs.commit_id AND outcome IN ('{}', '{}')",
-            Outcome::Failed,
-            Outcome::TimedOut
-        );
-        let rows = self.rows(&text, [], |row| {
-            Ok((rows::project(get(row, 0)?)?, rows::reference(get(row, 1)?)?))
-        })?;
-        Ok(rows.into_iter().collect())
     }
 }
 

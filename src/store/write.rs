@@ -57,8 +57,8 @@ impl Store {
                 Write::Elsewhere { node, check } => {
                     updates::put(&transaction, Kind::Elsewhere, node, check.as_ref())?;
                 }
-                Write::Scheduled { node, until } => {
-                    updates::put(&transaction, Kind::Scheduled, node, until.as_ref())?;
+                Write::Scheduled { node, heeded } => {
+                    updates::put(&transaction, Kind::Scheduled, node, heeded.as_ref())?;
                 }
                 Write::Tried { node, tried } => updates::put(&transaction, Kind::Tried, node, tried.as_ref())?,
                 Write::Selection { project, selection } => execute(

@@ -294,6 +294,7 @@ impl World {
         }
         let mut stored = self.store.load_state().unwrap();
         stored.mode = self.state.mode;
+        stored.checking = self.state.checking.clone();
         assert_eq!(stored, self.state, "the record after {event:?}");
         self.check_replay(event);
         decision
