@@ -6,8 +6,8 @@ use super::happening::Happening;
 use super::polls::Listed;
 use crate::config::Project;
 use crate::model::{
-    CommitId, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName, Write, error_chain,
-    mask_url,
+    Checking, CommitId, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName, State, Write,
+    error_chain, mask_url,
 };
 use crate::pipeline::{self, Announced, Finished, LastGood, Work};
 use crate::process::Cancel;
@@ -68,8 +68,20 @@ impl Daemon {
         if self.unrecorded.is_empty() {
             self.record_again = Instant::now() + RECORD_AGAIN;
         }
+        let later = Timestamp::now().checked_add(RECORD_AGAIN).ok();
         match self.store.load_state() {
-            Ok(state) => self.state = crate::model::State { mode, ..state },
+            Ok(state) => {
+                // The answers of checks that are under way do not count: they are made again.
+                let checking = Checking {
+                    next: later,
+                    ..Checking::default()
+                };
+                self.state = State {
+                    mode,
+                    checking,
+                    ..state
+                };
+            }
             Err(error) => tracing::error!(error = %error_chain(&error), "cannot read the database"),
         }
         match kept {
@@ -100,6 +112,7 @@ impl Daemon {
                 }
                 // Begun above, with its directory; answered where it was asked.
                 Effect::Start(_) | Effect::Queued(_) => {}
+                Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
                 Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {}
             }
         }
@@ -367,6 +380,7 @@ fn waits_for_the_record(event: &Event) -> bool {
         | Event::RefsListed { .. }
         | Event::BuildRequested { .. }
         | Event::CancelRequested { .. }
+        | Event::RebuildRequested { .. }
         | Event::BaseSeen { .. }
         | Event::PackagesSeen { .. }
         | Event::ElsewhereSeen { .. }

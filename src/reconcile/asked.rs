@@ -20,6 +20,8 @@ impl Turn<'_> {
                 self.put(id, |job| {
                     job.state = JobState::Queued { not_before: None };
                     job.reason = Reason::Manual;
+                    // All of the commit.
+                    job.rebuild = None;
                     job.note = "asked for, and was queued already".to_owned();
                 });
                 id

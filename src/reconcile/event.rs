@@ -1,5 +1,6 @@
 //! What can happen, and what follows from it.
 
+use super::judge::News;
 use crate::model::{
     BaseKey, CheckError, CommitId, Compared, Digest, Failure, ImageResult, JobId, Node, Packages, ProjectName, RefName,
     ReleasePlan, Standing, Step, Used, Write,
@@ -31,6 +32,11 @@ pub enum Event {
         reference: RefName,
         /// Its tip.
         commit: CommitId,
+    },
+    /// A person wants released images built again.
+    RebuildRequested {
+        /// Which, and what is new below them.
+        wanted: Vec<(Node, News)>,
     },
     /// A person wants a job to end.
     CancelRequested {
@@ -101,6 +107,20 @@ pub enum Effect {
     Interrupt(JobId),
     /// A person's request is this job.
     Queued(JobId),
+    /// A person's request to build an image again is this job.
+    Rebuilt {
+        /// Which.
+        node: Node,
+        /// The job.
+        job: JobId,
+    },
+    /// A person's request to build an image again leads to nothing.
+    NotRebuilt {
+        /// Which.
+        node: Node,
+        /// Why not, for people.
+        why: String,
+    },
     /// Look at a base.
     LookAtBase {
         /// Which.

@@ -2,10 +2,11 @@
 
 use super::event::{Decision, Effect, Event};
 use super::queue::startable;
+use super::rebuilds::Scope;
 use crate::config::Config;
 use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, State, Write};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Takes one event into the state. Replaying an event that was taken already changes nothing.
 pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) -> Decision {
@@ -14,15 +15,25 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
         config,
         now,
         decision: Decision::default(),
+        ended: Vec::new(),
     };
     match event {
-        Event::Recovered => turn.recovered(),
-        Event::RefsListed { project, refs, settled } => turn.refs_listed(&project, &refs, &settled),
+        Event::Recovered => {
+            turn.recovered();
+            turn.reviewed();
+        }
+        Event::RefsListed { project, refs, settled } => {
+            turn.refs_listed(&project, &refs, &settled);
+            if !turn.decision.writes.is_empty() {
+                turn.check_at(now);
+            }
+        }
         Event::BuildRequested {
             project,
             reference,
             commit,
         } => turn.build_requested(&project, &reference, &commit),
+        Event::RebuildRequested { wanted } => turn.rebuild_requested(wanted),
         Event::CancelRequested { job } => turn.cancel_requested(job),
         Event::Releasing { job, plan } => turn.releasing(job, plan),
         Event::AttemptEnded {
@@ -33,6 +44,8 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             void,
             last,
         } => {
+            let ended = turn.state.jobs.get(&job).filter(|job| job.is_running()).cloned();
+            let results = images.clone();
             let recorded = Write::AttemptEnd {
                 job,
                 failure: result.clone().err(),
@@ -41,9 +54,28 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
                 void,
             };
             turn.attempt_ended(job, result, recorded, last);
+            if let Some(ended) = ended {
+                turn.results(&ended, &results);
+            }
         }
-        Event::BaseSeen { .. } | Event::PackagesSeen { .. } | Event::ElsewhereSeen { .. } => {}
-        Event::ConfigChanged | Event::Tick => {}
+        Event::BaseSeen {
+            base,
+            result,
+            failed_tips,
+        } => {
+            turn.base_seen(&base, result);
+            turn.rebuild(&Scope::Base(&base), &failed_tips);
+        }
+        Event::PackagesSeen { node, result } => {
+            turn.packages_seen(&node, result);
+            turn.rebuild(&Scope::Node(&node), &BTreeSet::new());
+        }
+        Event::ElsewhereSeen { node, result } => {
+            turn.elsewhere_seen(&node, result);
+            turn.rebuild(&Scope::Node(&node), &BTreeSet::new());
+        }
+        Event::ConfigChanged => turn.reviewed(),
+        Event::Tick => {}
         Event::Drain => {
             if turn.state.mode == Mode::Normal {
                 turn.state.mode = Mode::Draining;
@@ -53,6 +85,8 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
     }
     turn.drop_unwatched();
     turn.supersede_stale();
+    turn.rebuild_where_jobs_ended();
+    turn.check();
     turn.start();
     turn.decision
 }
@@ -70,6 +104,8 @@ pub(super) struct Turn<'a> {
     pub config: &'a Config,
     pub now: Timestamp,
     pub decision: Decision,
+    /// Jobs that have their outcome since this turn.
+    pub ended: Vec<Job>,
 }
 
 impl Turn<'_> {
@@ -87,6 +123,7 @@ impl Turn<'_> {
         if !job.is_live() {
             self.state.jobs.remove(&id);
             self.state.releasing.remove(&id);
+            self.ended.push(job.clone());
         }
         self.decision.writes.push(Write::Job { job, lasting });
     }
@@ -181,6 +218,28 @@ impl Turn<'_> {
                 "the project was removed from the config"
             };
             self.skip(&job, why);
+        }
+    }
+
+    /// After the start, and with another config, everything is looked at anew.
+    fn reviewed(&mut self) {
+        self.prune_checks();
+        self.check_at(self.now);
+        self.rebuild(&Scope::All, &BTreeSet::new());
+    }
+
+    /// What was not built again because of a job may be now.
+    fn rebuild_where_jobs_ended(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        for job in &ended {
+            self.tried(job);
+        }
+        if !ended.is_empty() {
+            self.check_at(self.now);
+        }
+        let refs: BTreeSet<_> = ended.iter().map(|job| (&job.project, &job.reference)).collect();
+        for (project, reference) in refs {
+            self.rebuild(&Scope::Ref(project, reference), &BTreeSet::new());
         }
     }
 

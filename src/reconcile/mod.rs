@@ -4,20 +4,27 @@
 //! effects second; `plan` runs the same function and throws the effects away.
 
 mod asked;
+mod checks;
 mod ends;
 mod event;
 mod handle;
+mod judge;
 mod overtaken;
 mod polls;
 mod queue;
+mod rebuilds;
 mod retry;
 mod schedule;
 mod sight;
+mod standings;
 
+pub use checks::look;
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
+pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Watched, base_key, judge, watched};
 pub use overtaken::overtaken;
 pub use queue::next_wake;
+pub use rebuilds::held;
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};

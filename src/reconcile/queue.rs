@@ -39,9 +39,10 @@ pub(super) fn startable(state: &State, config: &Config, now: Timestamp) -> Vec<J
     start
 }
 
-/// When to look again although nothing happens: the end of the next backoff. What is due already waits for a slot, and
+/// When to look again although nothing happens: the end of the next backoff, or the next check. What is due already waits for a slot, and
 /// the end of another job is an event.
 pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
+    let checks = state.checking.next.filter(|_| state.mode == Mode::Normal);
     state
         .jobs
         .values()
@@ -50,5 +51,6 @@ pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
             JobState::Running { .. } | JobState::Done(_) => None,
         })
         .filter(|at| *at > now)
+        .chain(checks.map(|at| at.max(now)))
         .min()
 }

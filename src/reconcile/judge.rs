@@ -1,0 +1,324 @@
+//! Whether there is something new below a released image, from what is on record of it and of its bases.
+//!
+//! One rule for all who ask: the daemon, `updates`, `status` and `explain`. Trouble with a check is never "nothing new":
+//! what could not be seen is unknown.
+
+use crate::config::{Config, Image, PackageCheck, Pattern, Project};
+use crate::model::{
+    BaseKey, BaseUsed, Digest, Evidence, ImageName, JobId, Look, Node, PackageUpdate, RefKind, RefName, Standing,
+    State, Updates, Used,
+};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+/// How a base stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseVerdict {
+    /// It cannot move: it is named by its digest, or by the id of an image.
+    Fixed,
+    /// It was not seen since the image was built on it.
+    Unknown,
+    /// The content is what was used. If the digest is another one: how that was found out.
+    Same(Option<String>),
+    /// There is other content.
+    Moved {
+        /// What it is at now.
+        to: Digest,
+        /// What differs, for people.
+        how: String,
+        /// Since when.
+        since: Timestamp,
+        /// Whether it has stayed there for long enough to count.
+        counts: bool,
+    },
+}
+
+/// A base of a released image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseState<'a> {
+    /// What was used.
+    pub used: &'a BaseUsed,
+    /// How it stands.
+    pub verdict: BaseVerdict,
+}
+
+/// What there is to say of a released image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement<'a> {
+    /// Of what it stands on, if that is to be looked at.
+    pub bases: Vec<BaseState<'a>>,
+    /// Packages that have newer versions; none if there are none, or nothing is known.
+    pub packages: Option<&'a [PackageUpdate]>,
+    /// What it would be built on now, as a whole: the same for the same inputs.
+    pub key: String,
+}
+
+/// A released image that is to be kept up to date.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// Which.
+    pub node: &'a Node,
+    /// As it is released.
+    pub standing: &'a Standing,
+    /// Its project.
+    pub project: &'a Project,
+    /// Its config.
+    pub image: &'a Image,
+}
+
+/// Every released image that is to be kept up to date: of an enabled project, still in the config, and on a ref that is
+/// followed still, a branch or one of the tags that the config names.
+pub fn watched<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = Watched<'a>> {
+    let standings = state.updates.standings.iter();
+    standings.filter_map(|(node, standing)| watch(state, config, node, standing))
+}
+
+/// The same of one.
+pub(super) fn watch<'a>(
+    state: &'a State,
+    config: &'a Config,
+    node: &'a Node,
+    standing: &'a Standing,
+) -> Option<Watched<'a>> {
+    let project = config.projects.get(&node.project).filter(|project| project.enabled)?;
+    let image = project.images.iter().find(|image| image.name == node.image)?;
+    let seen = state.projects.get(&node.project)?;
+    let followed = seen.refs.contains_key(&node.reference);
+    (followed && !image.release.is_empty() && is_kept(&image.update.tags, &node.reference)).then_some(Watched {
+        node,
+        standing,
+        project,
+        image,
+    })
+}
+
+/// Whether what a ref releases is kept up to date.
+pub(super) fn is_kept(tags: &[Pattern], reference: &RefName) -> bool {
+    match reference.kind() {
+        RefKind::Branch => true,
+        RefKind::Tag => tags.iter().any(|pattern| pattern.matches(reference.short())),
+    }
+}
+
+/// Where a base is to be looked for; none if it cannot move, or is built together with the image.
+pub fn base_key(node: &Node, base: &BaseUsed) -> Option<BaseKey> {
+    let reference = base
+        .reference
+        .as_ref()
+        .filter(|reference| reference.digest().is_none())?;
+    if base.sibling.is_some() {
+        return None;
+    }
+    // What has an id and no digest was made here.
+    let here = reference.is_local() || base.digests.is_empty() && base.id.is_some();
+    Some(BaseKey {
+        reference: reference.clone(),
+        project: here.then(|| node.project.clone()),
+    })
+}
+
+/// Whether a base is that one which is looked at.
+pub(super) fn is_at(node: &Node, base: &BaseUsed, key: &BaseKey) -> bool {
+    base.reference.as_ref() == Some(&key.reference) && base_key(node, base).as_ref() == Some(key)
+}
+
+/// A base as the image of a standing has used it.
+pub(super) fn used(standing: &Standing, base: &BaseUsed) -> Used {
+    Used {
+        base: base.clone(),
+        layers: (standing.evidence == Evidence::Layers).then(|| standing.layers.clone()),
+    }
+}
+
+/// Judges one image.
+pub fn judge<'a>(watched: Watched<'a>, updates: &'a Updates) -> Judgement<'a> {
+    let Watched {
+        node, standing, image, ..
+    } = watched;
+    let mut inputs = Inputs::default();
+    let mut bases = Vec::new();
+    if image.update.base {
+        for base in &standing.bases {
+            let (verdict, now) = base_verdict(watched, base, updates);
+            inputs.add(&base.name, now.as_ref());
+            bases.push(BaseState { used: base, verdict });
+        }
+    }
+    let packages = packages(image, node, standing, updates);
+    for package in packages.into_iter().flatten() {
+        inputs.add(&package.to_string(), None);
+    }
+    Judgement {
+        key: inputs.key(packages.is_some()),
+        bases,
+        packages,
+    }
+}
+
+fn packages<'a>(image: &Image, node: &Node, standing: &Standing, updates: &'a Updates) -> Option<&'a [PackageUpdate]> {
+    if image.update.packages == PackageCheck::Off {
+        return None;
+    }
+    let found = updates.packages.get(node)?.last.as_ref()?;
+    let current = standing.known_by() == Some(&found.image);
+    (current && found.needed).then_some(found.updates.as_slice())
+}
+
+/// How a base stands, and what a build would use of it now.
+fn base_verdict(watched: Watched<'_>, base: &BaseUsed, updates: &Updates) -> (BaseVerdict, Option<Digest>) {
+    let Watched {
+        node, standing, image, ..
+    } = watched;
+    let was = base.id.clone().or_else(|| base.digests.first().cloned());
+    if let Some(sibling) = &base.sibling {
+        return (sibling_verdict(node, standing, base, sibling, updates), was);
+    }
+    let Some(key) = base_key(node, base) else {
+        return (BaseVerdict::Fixed, was);
+    };
+    let look = updates.bases.get(&key).and_then(|check| check.last.as_ref());
+    let Some(look) = look.filter(|look| look.checked >= standing.verified) else {
+        return (BaseVerdict::Unknown, was);
+    };
+    let used = used(standing, base);
+    if used.is_at(&look.head) {
+        return (BaseVerdict::Same(None), was);
+    }
+    let name = used.key();
+    match look.compared.iter().find(|compared| compared.used == name) {
+        None => (BaseVerdict::Unknown, was),
+        Some(compared) if compared.same => (BaseVerdict::Same(Some(compared.how.clone())), was),
+        Some(compared) => {
+            let verdict = BaseVerdict::Moved {
+                to: look.head.clone(),
+                how: compared.how.clone(),
+                since: look.since,
+                counts: has_settled(look, image.update.quiet),
+            };
+            (verdict, compared.present.clone().or_else(|| Some(look.head.clone())))
+        }
+    }
+}
+
+/// Whether a base was seen where it is at two looks with the quiet period between them.
+fn has_settled(look: &Look, quiet: Duration) -> bool {
+    SignedDuration::try_from(quiet).is_ok_and(|quiet| look.checked.duration_since(look.since) >= quiet)
+}
+
+/// A base that was built by the same job moves when it is released by a later one.
+fn sibling_verdict(
+    node: &Node,
+    standing: &Standing,
+    base: &BaseUsed,
+    sibling: &ImageName,
+    updates: &Updates,
+) -> BaseVerdict {
+    let of_sibling = Node {
+        image: sibling.clone(),
+        ..node.clone()
+    };
+    let Some(there) = updates.standings.get(&of_sibling) else {
+        return BaseVerdict::Unknown;
+    };
+    let newer: Option<JobId> = there.job.filter(|_| there.job > standing.job);
+    match (newer, &there.id) {
+        // Also one that was only verified since: what it was verified against is what it was.
+        (Some(job), Some(id)) if there.verified > standing.verified && base.id.as_ref() != Some(id) => {
+            BaseVerdict::Moved {
+                to: there.known_by().unwrap_or(id).clone(),
+                how: format!("job {job} has released it"),
+                since: there.verified,
+                counts: true,
+            }
+        }
+        _ => BaseVerdict::Same(None),
+    }
+}
+
+/// Counts what an image would be built on.
+#[derive(Default)]
+struct Inputs(Sha256);
+
+impl Inputs {
+    fn add(&mut self, name: &str, digest: Option<&Digest>) {
+        for word in [name, digest.map_or("", Digest::as_str)] {
+            self.0.update((word.len() as u64).to_le_bytes());
+            self.0.update(word);
+        }
+    }
+
+    fn key(mut self, packages: bool) -> String {
+        self.0.update([u8::from(packages)]);
+        self.0
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl Judgement<'_> {
+    /// Whether there is something new that counts.
+    pub fn is_stale(&self) -> bool {
+        self.packages.is_some() || self.moved(Counting::Settled).next().is_some()
+    }
+
+    /// Bases with other content.
+    pub fn moved(&self, counting: Counting) -> impl Iterator<Item = &BaseState<'_>> {
+        self.bases.iter().filter(move |base| match &base.verdict {
+            BaseVerdict::Moved { counts, .. } => *counts || counting == Counting::All,
+            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Same(_) => false,
+        })
+    }
+
+    /// What is new, for people.
+    pub fn news(&self, counting: Counting) -> News {
+        let bases = self.moved(counting).map(|base| match &base.verdict {
+            BaseVerdict::Moved { to, how, .. } => {
+                let from = base.used.digests.first().or(base.used.id.as_ref());
+                let from = from.map_or("?", Digest::short);
+                format!("{} {from} → {} ({how})", base.used.name, to.short())
+            }
+            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Same(_) => base.used.name.clone(),
+        });
+        let packages = match self.packages {
+            None => Vec::new(),
+            Some([]) => vec!["the check says that there are updates".to_owned()],
+            Some(packages) => packages.iter().map(ToString::to_string).collect(),
+        };
+        News {
+            bases: bases.collect(),
+            packages,
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// Which of the bases that moved count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// Those that have stayed where they are for long enough.
+    Settled,
+    /// All: a person wants to know now.
+    All,
+}
+
+/// What is new below an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Bases, each with what moved.
+    pub bases: Vec<String>,
+    /// Packages, each with its versions.
+    pub packages: Vec<String>,
+    /// [`Judgement::key`].
+    pub key: String,
+}
+
+impl News {
+    /// Whether there is nothing new.
+    pub fn is_empty(&self) -> bool {
+        self.bases.is_empty() && self.packages.is_empty()
+    }
+}

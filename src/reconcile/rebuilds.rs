@@ -1,0 +1,430 @@
+//! What becomes of what is new below released images: jobs that build the released commits again.
+//!
+//! Nothing is built twice for the same inputs: what was tried for them holds, whether it failed, cured nothing or was
+//! cancelled, until they change or a person asks. While anything else is queued or running for a ref, nothing is added:
+//! it will use what is new, and when it has ended this is looked at again.
+
+use super::checks::rounded;
+use super::event::Effect;
+use super::handle::{Tip, Turn};
+use super::judge::{Counting, News, Watched, base_key, is_at, is_kept, judge, watch, watched};
+use crate::config::{Cron, Image, Project};
+use crate::model::{
+    BaseKey, CommitId, FailureKind, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason,
+    Rebuild, RefName, Standing, Tried, Updates, Write,
+};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More packages than these are not named.
+const MOST_NAMED: usize = 5;
+
+/// Which released images an event concerns.
+pub(super) enum Scope<'a> {
+    /// Those that stand on this base.
+    Base(&'a BaseKey),
+    /// Those of a ref.
+    Ref(&'a ProjectName, &'a RefName),
+    /// This one.
+    Node(&'a Node),
+    All,
+}
+
+/// What is to be built again for a ref.
+#[derive(Debug, Default)]
+struct Plan {
+    images: BTreeMap<ImageName, Option<JobId>>,
+    keys: BTreeMap<ImageName, String>,
+    bases: BTreeSet<String>,
+    packages: BTreeSet<String>,
+    schedules: BTreeSet<String>,
+}
+
+/// A ref, and the commit that was released from it.
+type Place = (ProjectName, RefName, CommitId);
+
+/// Why an image is not built again although there is something new below it; none if it may be.
+pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
+    let tried = updates.tried.get(node).filter(|tried| tried.key == key)?;
+    let job = tried.job;
+    let checked_since = |at: &Timestamp| {
+        let packages = updates.packages.get(node).and_then(|check| check.last.as_ref());
+        let standing = updates.standings.get(node);
+        let bases = standing.into_iter().flat_map(|standing| &standing.bases);
+        let mut looks = bases
+            .filter_map(|base| base_key(node, base))
+            .filter_map(|key| updates.bases.get(&key)?.last.as_ref());
+        looks.any(|look| look.checked > *at) || packages.is_some_and(|packages| packages.checked > *at)
+    };
+    match &tried.ended {
+        None => Some(format!("job {job} is about it")),
+        // Our own trouble: with the next look it is tried again.
+        Some((Outcome::Errored, at)) if checked_since(at) => None,
+        Some((Outcome::Errored, _)) => Some(format!("job {job} errored: tried again after the next check")),
+        Some((Outcome::Succeeded, _)) => Some(format!(
+            "job {job} built it again and that did not change it: not tried again until something else is new"
+        )),
+        Some((Outcome::Superseded, _)) => Some(format!(
+            "job {job} found that its commit is gone from the remote: not tried again until something else is new"
+        )),
+        Some((outcome, _)) => Some(format!(
+            "job {job} was built for the same and {}: not tried again until something else is new, or by hand",
+            match outcome {
+                Outcome::Cancelled => "cancelled",
+                Outcome::TimedOut => "timed out",
+                _ => "failed",
+            }
+        )),
+    }
+}
+
+impl Plan {
+    fn add(&mut self, image: &ImageName, of: Option<JobId>, news: News) {
+        self.images.insert(image.clone(), of);
+        self.keys.insert(image.clone(), news.key);
+        self.bases.extend(news.bases);
+        self.packages.extend(news.packages);
+    }
+
+    fn reason(&self) -> Reason {
+        match (self.packages.is_empty(), self.bases.is_empty()) {
+            // What comes from packages needs a build without cache.
+            (false, _) => Reason::PackagesUpdated,
+            (true, false) => Reason::BaseUpdated,
+            (true, true) => Reason::Schedule,
+        }
+    }
+
+    fn cause(&self, by_hand: bool) -> String {
+        let mut packages: Vec<&str> = self.packages.iter().map(String::as_str).collect();
+        let more = packages.len().saturating_sub(MOST_NAMED);
+        let named = format!("and {more} more");
+        if more > 0 {
+            packages.truncate(MOST_NAMED);
+            packages.push(&named);
+        }
+        let bases = self.bases.iter().map(String::as_str);
+        let schedules = self.schedules.iter().map(String::as_str);
+        let hand = by_hand.then_some("asked for");
+        bases
+            .chain(packages)
+            .chain(schedules)
+            .chain(hand)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+impl Turn<'_> {
+    fn in_scope<'a>(&'a self, scope: &Scope<'a>) -> Vec<Watched<'a>> {
+        let (state, config) = (&*self.state, self.config);
+        match scope {
+            Scope::Node(node) => {
+                let standing = state.updates.standings.get(*node);
+                standing
+                    .and_then(|standing| watch(state, config, node, standing))
+                    .into_iter()
+                    .collect()
+            }
+            Scope::Base(base) => watched(state, config)
+                .filter(|watched| {
+                    let mut bases = watched.standing.bases.iter();
+                    bases.any(|used| is_at(watched.node, used, base))
+                })
+                .collect(),
+            Scope::Ref(project, reference) => watched(state, config)
+                .filter(|watched| watched.node.project == **project && watched.node.reference == **reference)
+                .collect(),
+            Scope::All => watched(state, config).collect(),
+        }
+    }
+
+    /// Queues what is to be built again. Of refs in `failed_tips` the tip comes first, which failed before: with what is
+    /// new it may not.
+    pub(super) fn rebuild(&mut self, scope: &Scope<'_>, failed_tips: &BTreeSet<(ProjectName, RefName)>) {
+        if self.state.mode != Mode::Normal {
+            return;
+        }
+        let mut plans: BTreeMap<Place, Plan> = BTreeMap::new();
+        let mut tips: BTreeMap<Place, Plan> = BTreeMap::new();
+        for watched in self.in_scope(scope) {
+            let Watched { node, standing, .. } = watched;
+            let judgement = judge(watched, &self.state.updates);
+            if !judgement.is_stale() || self.is_busy(node) || held(node, &judgement.key, &self.state.updates).is_some()
+            {
+                continue;
+            }
+            let tip = self.failed_tip(node, standing, failed_tips);
+            let tip = tip.filter(|_| {
+                judgement.moved(Counting::Settled).next().is_some() && !self.was_tip_tried(node, &judgement.key)
+            });
+            let (plans, commit) = match tip {
+                Some(tip) => (&mut tips, tip),
+                None => (&mut plans, standing.commit.clone()),
+            };
+            let place = (node.project.clone(), node.reference.clone(), commit);
+            let plan = plans.entry(place).or_default();
+            plan.add(&node.image, standing.job, judgement.news(Counting::Settled));
+        }
+        for (place, plan) in tips {
+            // What it releases, if it is good by now, needs no other job; if not, the rest comes after it.
+            plans.retain(|(project, reference, _), _| (project, reference) != (&place.0, &place.1));
+            self.queue_tip(&place, &plan);
+        }
+        for (place, plan) in plans {
+            self.queue_rebuild(&place, plan, false);
+        }
+    }
+
+    /// Whether a job is live for the ref.
+    fn is_busy(&self, node: &Node) -> bool {
+        self.state.live(&node.project, &node.reference).next().is_some()
+    }
+
+    fn failed_tip(
+        &self,
+        node: &Node,
+        standing: &Standing,
+        failed_tips: &BTreeSet<(ProjectName, RefName)>,
+    ) -> Option<CommitId> {
+        let failed = failed_tips.contains(&(node.project.clone(), node.reference.clone()));
+        let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
+        (failed && *tip != standing.commit).then(|| tip.clone())
+    }
+
+    fn was_tip_tried(&self, node: &Node, key: &str) -> bool {
+        let tried = self.state.updates.tried.get(node);
+        tried.is_some_and(|tried| tried.key == tip_key(key))
+    }
+
+    fn queue_tip(&mut self, (project, reference, commit): &Place, plan: &Plan) {
+        let tip = Tip {
+            project,
+            reference,
+            commit,
+        };
+        let queued = JobState::Queued { not_before: None };
+        let cause = format!("it failed before: {}", plan.cause(false));
+        let job = self.add(tip, Reason::BaseUpdated, None, queued, cause);
+        for (image, key) in &plan.keys {
+            self.note_try(project, reference, image, tip_key(key), job);
+        }
+    }
+
+    fn queue_rebuild(&mut self, (project, reference, commit): &Place, mut plan: Plan, by_hand: bool) -> JobId {
+        self.add_siblings(project, reference, commit, &mut plan);
+        let tip = Tip {
+            project,
+            reference,
+            commit,
+        };
+        let queued = JobState::Queued { not_before: None };
+        let job = self.add(tip, plan.reason(), None, queued, plan.cause(by_hand));
+        let keys: Vec<&str> = plan.keys.values().map(String::as_str).collect();
+        let rebuild = Rebuild {
+            key: keys.join(" "),
+            images: plan.images,
+        };
+        self.put(job, |job| job.rebuild = Some(rebuild));
+        for (image, key) in plan.keys {
+            self.note_try(project, reference, &image, key, job);
+        }
+        job
+    }
+
+    /// What is released from the same commit and stands on one of these is built with it.
+    fn add_siblings(&self, project: &ProjectName, reference: &RefName, commit: &CommitId, plan: &mut Plan) {
+        let config = self.config.projects.get(project);
+        let images: &[Image] = config.map_or(&[], |project| &project.images);
+        loop {
+            let more: Vec<(ImageName, Option<JobId>)> = images
+                .iter()
+                .filter(|image| !plan.images.contains_key(&image.name))
+                .filter_map(|image| {
+                    let node = Node {
+                        project: project.clone(),
+                        reference: reference.clone(),
+                        image: image.name.clone(),
+                    };
+                    let standing = self.state.updates.standings.get(&node)?;
+                    let mut below = standing.bases.iter().filter_map(|base| base.sibling.as_ref());
+                    let stands = below.any(|sibling| plan.images.contains_key(sibling))
+                        || image.depends_on.iter().any(|needed| plan.images.contains_key(needed));
+                    (standing.commit == *commit && stands).then(|| (image.name.clone(), standing.job))
+                })
+                .collect();
+            if more.is_empty() {
+                return;
+            }
+            plan.images.extend(more);
+        }
+    }
+
+    fn note_try(&mut self, project: &ProjectName, reference: &RefName, image: &ImageName, key: String, job: JobId) {
+        let node = Node {
+            project: project.clone(),
+            reference: reference.clone(),
+            image: image.clone(),
+        };
+        let tried = Tried { key, job, ended: None };
+        self.put_tried(&node, Some(tried));
+    }
+
+    pub(super) fn put_tried(&mut self, node: &Node, tried: Option<Tried>) {
+        let all = &mut self.state.updates.tried;
+        let before = match &tried {
+            Some(tried) => all.insert(node.clone(), tried.clone()),
+            None => all.remove(node),
+        };
+        if before != tried {
+            let node = node.clone();
+            self.decision.writes.push(Write::Tried { node, tried });
+        }
+    }
+
+    /// A job has its outcome: what was tried by it holds, or does not.
+    pub(super) fn tried(&mut self, job: &Job) {
+        let JobState::Done(outcome) = job.state else { return };
+        let of_ref = |node: &Node| node.project == job.project && node.reference == job.reference;
+        let tried = self.state.updates.tried.iter();
+        let about: Vec<(Node, Tried)> = tried
+            .filter(|(node, tried)| tried.job == job.id && of_ref(node))
+            .map(|(node, tried)| (node.clone(), tried.clone()))
+            .collect();
+        let is_gone = job
+            .failure
+            .as_ref()
+            .is_some_and(|(_, f)| f.kind == FailureKind::Superseded);
+        let holds = match outcome {
+            Outcome::Skipped => false,
+            // By a newer commit, before its turn: that may fail.
+            Outcome::Superseded => is_gone,
+            Outcome::Succeeded | Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => true,
+        };
+        let ended = Some((outcome, rounded(self.now)));
+        for (node, tried) in about {
+            let tried = holds.then(|| Tried { ended, ..tried });
+            self.put_tried(&node, tried);
+        }
+    }
+
+    /// A person wants these built again now, whatever was tried for them.
+    pub(super) fn rebuild_requested(&mut self, wanted: Vec<(Node, News)>) {
+        let mut plans: BTreeMap<Place, (Plan, Vec<Node>)> = BTreeMap::new();
+        for (node, news) in wanted {
+            match self.place_by_hand(&node) {
+                Ok((place, of)) => {
+                    let (plan, nodes) = plans.entry(place).or_default();
+                    plan.add(&node.image, of, news);
+                    nodes.push(node);
+                }
+                Err(why) => self.decision.effects.push(Effect::NotRebuilt { node, why }),
+            }
+        }
+        for (place, (plan, nodes)) in plans {
+            let job = self.queue_rebuild(&place, plan, true);
+            let effects = nodes.into_iter().map(|node| Effect::Rebuilt { node, job });
+            self.decision.effects.extend(effects);
+        }
+    }
+
+    /// What a person's rebuild of an image builds, and whose release it renews.
+    fn place_by_hand(&self, node: &Node) -> Result<(Place, Option<JobId>), String> {
+        if self.state.mode != Mode::Normal {
+            return Err("the daemon is stopping: it takes no new jobs".to_owned());
+        }
+        let standing = self.state.updates.standings.get(node);
+        let watched = standing.and_then(|standing| watch(self.state, self.config, node, standing));
+        let watched = watched.ok_or("it is not released, or not to be kept up to date any more")?;
+        if let Some(job) = self.state.live(&node.project, &node.reference).next() {
+            let stands = if job.is_running() { "running" } else { "queued" };
+            return Err(format!("job {} of this ref is {stands}", job.id));
+        }
+        let Standing { commit, job, .. } = watched.standing;
+        let place = (node.project.clone(), node.reference.clone(), commit.clone());
+        Ok((place, *job))
+    }
+
+    /// What is due by its schedule, once, however often it was due meanwhile.
+    pub(super) fn heed_schedules(&mut self) {
+        let (now, config) = (rounded(self.now), self.config);
+        let mut plans: BTreeMap<Place, Plan> = BTreeMap::new();
+        for project in config.projects.values().filter(|project| project.enabled) {
+            for image in &project.images {
+                let Some(cron) = &image.schedule else { continue };
+                for (node, commit, job) in self.scheduled_nodes(project, image) {
+                    let heeded = self.state.updates.scheduled.get(&node);
+                    let Some(heeded) = heeded.filter(|heeded| heeded.cron == cron.as_str()) else {
+                        self.heed(&node, cron, now);
+                        continue;
+                    };
+                    let Some(due) = cron.next_after(heeded.until) else {
+                        continue;
+                    };
+                    if due > now {
+                        self.check_at(due);
+                    } else if !self.is_busy(&node) {
+                        self.heed(&node, cron, now);
+                        let Some(commit) = commit else { continue };
+                        let plan = plans.entry((node.project, node.reference, commit)).or_default();
+                        plan.images.insert(node.image.clone(), job);
+                        plan.schedules.insert(format!("{cron}: due at {due:.0}"));
+                    }
+                }
+            }
+        }
+        for (place, plan) in plans {
+            self.queue_rebuild(&place, plan, false);
+        }
+    }
+
+    /// Where a schedule builds an image, and what: what is released; of what is never released, the tips of branches.
+    fn scheduled_nodes(&self, project: &Project, image: &Image) -> Vec<(Node, Option<CommitId>, Option<JobId>)> {
+        let Some(seen) = self.state.projects.get(&project.name) else {
+            return Vec::new();
+        };
+        let refs = seen.refs.iter();
+        let kept = refs.filter(|(reference, _)| is_kept(&image.update.tags, reference));
+        let node = |reference: &RefName| Node {
+            project: project.name.clone(),
+            reference: reference.clone(),
+            image: image.name.clone(),
+        };
+        kept.map(|(reference, tip)| {
+            let node = node(reference);
+            match self.state.updates.standings.get(&node) {
+                Some(standing) => (node, Some(standing.commit.clone()), standing.job),
+                None => (node, image.release.is_empty().then(|| tip.clone()), None),
+            }
+        })
+        .collect()
+    }
+
+    fn heed(&mut self, node: &Node, cron: &Cron, until: Timestamp) {
+        let heeded = Heeded {
+            cron: cron.as_str().to_owned(),
+            until,
+        };
+        self.put_scheduled(node, Some(heeded));
+        if let Some(next) = cron.next_after(until) {
+            self.check_at(next);
+        }
+    }
+
+    pub(super) fn put_scheduled(&mut self, node: &Node, heeded: Option<Heeded>) {
+        let all = &mut self.state.updates.scheduled;
+        let before = match &heeded {
+            Some(heeded) => all.insert(node.clone(), heeded.clone()),
+            None => all.remove(node),
+        };
+        if before != heeded {
+            let node = node.clone();
+            self.decision.writes.push(Write::Scheduled { node, heeded });
+        }
+    }
+}
+
+/// By which it is known that the tip was tried for these inputs.
+fn tip_key(key: &str) -> String {
+    format!("tip {key}")
+}
