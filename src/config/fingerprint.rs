@@ -27,7 +27,8 @@ impl Count {
 
 impl Image {
     /// The same for two configs exactly if they build, test and release the same, as far as it is decided here: 32 hex
-    /// digits. The files that secrets are in, when bases are fetched, the cache and `watch` do not count.
+    /// digits. The files that secrets are in, when bases are fetched, the cache, `watch`, `update` and
+    /// `schedule` do not count.
     pub fn fingerprint(&self, env: &[EnvLayer]) -> String {
         let mut count = Count(Sha256::new());
         if let Some(file) = &self.file {

@@ -80,7 +80,12 @@ pub(super) const IMAGE: &[&str] = &[
     "staging",
     "release",
     "release_refs",
+    "update",
+    "schedule",
 ];
+
+/// In an image's `update`.
+pub(super) const UPDATE: &[&str] = &["base", "packages", "every", "quiet", "timeout", "network", "tags"];
 
 /// In each of an image's `secrets`.
 pub(super) const SECRET: &[&str] = &["file"];
@@ -106,6 +111,7 @@ pub(super) const TABLES: &[(&[&str], &str)] = &[
     (RETRY, "in [retry]"),
     (PROJECT, "in [projects.NAME]"),
     (IMAGE, "in [projects.NAME.image]"),
+    (UPDATE, "in [projects.NAME.image.update]"),
     (RUN, "in [projects.NAME.run]"),
     (RSYNC, "in [projects.NAME.rsync]"),
     (SECRET, "in a secret of [projects.NAME.image.secrets]"),
@@ -132,9 +138,14 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// What to do instead, for a key that is left out on purpose.
+/// What to do instead, for a key that is left out on purpose, or has another name elsewhere.
 pub(super) fn refused(known: &'static [&'static str], wrong: &str) -> Option<&'static str> {
-    (known == REGISTRY && wrong == "password").then_some("put it into a file and name that with `password_file`")
+    match wrong {
+        "password" if known == REGISTRY => Some("put it into a file and name that with `password_file`"),
+        // What a project has under this name.
+        "interval" if known == UPDATE => Some("did you mean `every`?"),
+        _ => None,
+    }
 }
 
 /// A list of words for a help text.

@@ -127,3 +127,5 @@ mod images;
 mod survival;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod updates;

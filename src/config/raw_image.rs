@@ -5,10 +5,11 @@
 use super::keys::{IMAGE, SECRET};
 use super::notes::Notes;
 use super::raw_project::Templates;
+use super::raw_update::{RawUpdate, schedule};
 use super::reader::{At, Node, Table, entries};
 use super::text::{self, Mistake, template};
 use super::values::{boolean, command, env, kept, labels, list, parsed, patterns, pull, refuse};
-use super::{Diagnostic, Pattern, Pull, SecretFile, reference, watch};
+use super::{Cron, Diagnostic, Pattern, Pull, SecretFile, reference, watch};
 use crate::model::{ImageName, Template};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,9 @@ pub(super) struct RawImage {
     pub(super) staging: Option<At<Template>>,
     pub(super) release: Option<Vec<At<Template>>>,
     pub(super) release_refs: Option<Vec<Pattern>>,
+    pub(super) update: RawUpdate,
+    /// None in it: no schedule, whatever `[defaults.image]` says.
+    pub(super) schedule: Option<Option<Cron>>,
 }
 
 impl RawImage {
@@ -67,6 +71,8 @@ impl RawImage {
             staging: table.read_at("staging", |n, notes| parsed(n, notes, reference::template)),
             release: table.read("release", references),
             release_refs: table.read("release_refs", patterns),
+            update: table.read("update", RawUpdate::read).unwrap_or_default(),
+            schedule: table.read("schedule", schedule),
         })
     }
 }

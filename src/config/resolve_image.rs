@@ -1,6 +1,6 @@
 //! The images of a project, with `[defaults.image]` merged into each, in the order in which they are built.
 //!
-//! Pure. An image's own value wins; build_args, labels and secrets merge key by key. It must never give a project an
+//! Pure. An image's own value wins; build_args, labels, secrets and update merge key by key. It must never give a project an
 //! image that it does not ask for.
 
 use super::claims::Claim;
@@ -9,9 +9,10 @@ use super::raw_engine::RawEngine;
 use super::raw_image::{RawImage, RawImages};
 use super::reader::At;
 use super::resolve_project::Found;
+use super::resolve_update::{judge_update, update};
 use super::surroundings::Doubt;
 use super::templates::TemplateScope;
-use super::{Diagnostic, EngineKind, Image, Pull, Update, reference};
+use super::{Diagnostic, EngineKind, Image, Pull, reference};
 use crate::model::{ImageName, ProjectName, Template};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -131,6 +132,9 @@ fn image(
         is_tested: test.is_some(),
     };
     judged.judge(templates);
+    if release.is_empty() {
+        judge_update(&own.update, templates.scope.notes);
+    }
     found.claims.push(Claim {
         project: project.clone(),
         image: name.clone(),
@@ -174,8 +178,8 @@ fn image(
         staging: staging.map(|t| templates.check(t)),
         release: checked(release),
         release_refs: own.release_refs.or_else(|| defaults.release_refs.clone()),
-        update: Update::default(),
-        schedule: None,
+        update: update(own.update, &defaults.update),
+        schedule: own.schedule.or_else(|| defaults.schedule.clone()).flatten(),
     }
 }
 

@@ -209,7 +209,7 @@ fn rsync(rsync: &Rsync) -> ShownRsync<'_> {
     }
 }
 
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 

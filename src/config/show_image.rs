@@ -2,8 +2,8 @@
 //!
 //! It must never print a credential, wherever in the table it hides.
 
-use super::show::{command, templates};
-use super::{Image, Pull};
+use super::show::{command, duration, templates};
+use super::{Cron, Image, PackageCheck, Pull, Update};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(super) struct ShownImage<'a> {
     tags: Vec<&'a str>,
     watch: Vec<&'a str>,
     depends_on: Vec<&'a str>,
-    source_date_epoch: Epoch,
+    source_date_epoch: OrOff<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<Vec<String>>,
     test_network: &'a str,
@@ -29,17 +29,47 @@ pub(super) struct ShownImage<'a> {
     release: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     release_refs: Option<Vec<&'a str>>,
+    schedule: OrOff<&'a str>,
+    update: ShownUpdate<'a>,
     build_args: BTreeMap<&'a str, String>,
     labels: BTreeMap<&'a str, String>,
     secrets: BTreeMap<&'a str, ShownSecret<'a>>,
 }
 
-/// `false` or `"commit"`.
+#[derive(Serialize)]
+struct ShownUpdate<'a> {
+    /// Not where it goes without saying and has no effect, which would be warned about when it is read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<bool>,
+    packages: OrOff<ShownCheck>,
+    every: String,
+    quiet: String,
+    timeout: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<&'a str>,
+    tags: Vec<&'a str>,
+}
+
+/// `"auto"` or a command.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Epoch {
+enum ShownCheck {
+    Word(&'static str),
+    Command(Vec<String>),
+}
+
+/// A value, or `false`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OrOff<T> {
     Off(bool),
-    Of(&'static str),
+    Is(T),
+}
+
+impl<T> From<Option<T>> for OrOff<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Off(false), Self::Is)
+    }
 }
 
 #[derive(Serialize)]
@@ -68,8 +98,8 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         staging,
         release,
         release_refs,
-        update: _,
-        schedule: _,
+        update,
+        schedule,
     } = image;
     ShownImage {
         file: file.as_deref(),
@@ -80,11 +110,7 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         tags: tags.iter().map(|t| t.as_str()).collect(),
         watch: watch.iter().map(super::Pattern::as_str).collect(),
         depends_on: depends_on.iter().map(|name| name.as_str()).collect(),
-        source_date_epoch: if *source_date_epoch {
-            Epoch::Of("commit")
-        } else {
-            Epoch::Off(false)
-        },
+        source_date_epoch: source_date_epoch.then_some("commit").into(),
         test: test.as_deref().map(command),
         test_network,
         staging: staging.as_ref().map(|t| t.as_str()),
@@ -92,11 +118,38 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         release_refs: release_refs
             .as_ref()
             .map(|refs| refs.iter().map(super::Pattern::as_str).collect()),
+        schedule: schedule.as_ref().map(Cron::as_str).into(),
+        update: shown_update(update, !release.is_empty()),
         build_args: templates(build_args),
         labels: templates(labels),
         secrets: secrets
             .iter()
             .map(|(name, file)| (name.as_str(), ShownSecret { file: file.as_path() }))
             .collect(),
+    }
+}
+
+fn shown_update(update: &Update, is_released: bool) -> ShownUpdate<'_> {
+    let Update {
+        base,
+        packages,
+        every,
+        quiet,
+        timeout,
+        network,
+        tags,
+    } = update;
+    ShownUpdate {
+        base: (is_released || !base).then_some(*base),
+        packages: match packages {
+            PackageCheck::Off => OrOff::Off(false),
+            PackageCheck::Auto => OrOff::Is(ShownCheck::Word("auto")),
+            PackageCheck::Command(argv) => OrOff::Is(ShownCheck::Command(command(argv))),
+        },
+        every: duration(*every),
+        quiet: duration(*quiet),
+        timeout: duration(*timeout),
+        network: network.as_deref(),
+        tags: tags.iter().map(super::Pattern::as_str).collect(),
     }
 }

@@ -14,6 +14,8 @@ fn a_fingerprint_is_of_what_decides_what_becomes_of_an_image() {
         "watch = \"x\"",
         // Of a test that is not there.
         "test_network = \"host\"",
+        "update = { base = false, packages = \"auto\", every = \"1h\", quiet = \"0s\", timeout = \"1h\", network = \"host\", tags = \"v*\" }",
+        "schedule = \"0 4 * * 1 UTC\"",
     ] {
         assert_eq!(of(same), bare, "{same}");
     }

@@ -248,6 +248,16 @@ fn every_new_key_makes_a_project_another_one() {
         "staging = \"r.io/x\"",
         "release = \"r.io/x\"",
         "release_refs = []",
+        "update.base = false",
+        "update.packages = \"auto\"",
+        "update.packages = [\"auto\"]",
+        "update.every = \"1s\"",
+        "update.quiet = \"0s\"",
+        "update.timeout = \"1h\"",
+        "update.network = \"host\"",
+        "update.tags = \"v*\"",
+        "schedule = \"0 4 * * 1\"",
+        "schedule = \"0 4 * * 1 Europe/Berlin\"",
     ] {
         let other = with(lines);
         assert_eq!(diff(&bare, &other).to_string(), "changed: a", "{lines}");
