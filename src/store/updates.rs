@@ -34,7 +34,11 @@ impl Kind {
 impl Store {
     /// Everything that is known of updates.
     pub fn updates(&self) -> Result<Updates, StoreError> {
-        let elsewhere: BTreeMap<Node, Check<Option<Standing>>> = self.known(Kind::Elsewhere)?;
+        let elsewhere: BTreeMap<Node, Check<Option<Standing>>> = self
+            .known(Kind::Elsewhere)?
+            .into_iter()
+            .map(|(node, check)| (node, from_list(check)))
+            .collect();
         let mut standings: BTreeMap<Node, Standing> = elsewhere
             .iter()
             .filter_map(|(node, check)| Some((node.clone(), check.last.clone().flatten()?)))
@@ -76,16 +80,17 @@ impl Store {
 
     /// The newest release of each image on each ref, as long as one of its references is its own still.
     fn standings(&self) -> Result<BTreeMap<Node, Standing>, StoreError> {
-        let owners: BTreeMap<String, i64> = self
-            .rows("SELECT reference, job FROM releases", [], |row| {
-                Ok((get(row, 0)?, get(row, 1)?))
+        let owners: BTreeMap<String, (i64, String)> = self
+            .rows("SELECT reference, job, image FROM releases", [], |row| {
+                Ok((get(row, 0)?, (get(row, 1)?, get(row, 2)?)))
             })?
             .into_iter()
             .collect();
         let mut standings = BTreeMap::new();
         for record in self.newest_of(None, &[ImageStatus::Released])? {
             let mut released = record.result.released;
-            released.retain(|reference| owners.get(&reference.to_string()) == Some(&record.job.0));
+            let own = (record.job.0, record.result.image.as_str().to_owned());
+            released.retain(|reference| owners.get(&reference.to_string()) == Some(&own));
             if released.is_empty() {
                 continue;
             }
@@ -130,6 +135,31 @@ fn node(row: &Row<'_>) -> Result<Node, StoreError> {
         reference: rows::reference(get(row, 1)?)?,
         image: ImageName::new(get::<String>(row, 2)?).map_err(|e| StoreError::Row(e.to_string()))?,
     })
+}
+
+/// In JSON, nothing that was found and nobody who has looked would be the same word: a list tells them apart.
+fn to_list(check: &Check<Option<Standing>>) -> Check<Vec<Standing>> {
+    Check {
+        last: check.last.as_ref().map(|found| found.iter().cloned().collect()),
+        trouble: check.trouble.clone(),
+        next: check.next,
+    }
+}
+
+fn from_list(check: Check<Vec<Standing>>) -> Check<Option<Standing>> {
+    Check {
+        last: check.last.map(|found| found.into_iter().next()),
+        trouble: check.trouble,
+        next: check.next,
+    }
+}
+
+pub(super) fn put_elsewhere(
+    transaction: &Transaction<'_>,
+    node: &Node,
+    check: Option<&Check<Option<Standing>>>,
+) -> Result<(), StoreError> {
+    put(transaction, Kind::Elsewhere, node, check.map(to_list).as_ref())
 }
 
 pub(super) fn put_base(
