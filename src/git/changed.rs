@@ -68,24 +68,17 @@ pub async fn changed_paths(runner: &Runner, wanted: &Changes<'_>) -> Result<Chan
         plain: runner,
         runner: &runner.with_env(sharing(env, wanted.ssh_socket)),
         url: &Remote::new(wanted.remote).url,
+        shallow: false,
         wanted,
     };
-    let path = wanted.mirrors.path(wanted.remote, false);
     let mut trouble = String::new();
-    for again in ["trying again with a new one", "doing without"] {
-        let held = wanted.mirrors.hold(look.runner, path.clone()).await?;
+    for again in TRIES {
+        let held = look.hold().await?;
         match look.compare(&held).await? {
             Tried::Done(changed) => return Ok(changed),
             Tried::Useless(why) => return Ok(Changed::Unknown(format!("no use of the mirror: {why}"))),
             Tried::Damaged(why) => {
-                let note = format!("the mirror is thrown away ({why}): {again}");
-                runner.note(Step::Checkout, &note);
-                if let Err(error) = wanted.mirrors.discard(&path) {
-                    runner.note(
-                        Step::Checkout,
-                        &format!("cannot throw {} away: {error}", path.display()),
-                    );
-                }
+                look.throw_away(&held, &why, again);
                 trouble = why;
             }
         }
@@ -93,8 +86,11 @@ pub async fn changed_paths(runner: &Runner, wanted: &Changes<'_>) -> Result<Chan
     Ok(Changed::Unknown(format!("no use of the mirror: {trouble}")))
 }
 
+/// What follows a try with a mirror that is at fault.
+pub(super) const TRIES: [&str; 2] = ["trying again with a new one", "doing without"];
+
 /// How a try went.
-enum Tried<T> {
+pub(super) enum Tried<T> {
     Done(T),
     /// The mirror is at fault, and a new one may do better. Why.
     Damaged(String),
@@ -102,23 +98,53 @@ enum Tried<T> {
     Useless(String),
 }
 
-struct Look<'a> {
+/// A look into a mirror.
+pub(super) struct Look<'a> {
     /// Without the environment for the remote.
-    plain: &'a Runner,
+    pub plain: &'a Runner,
     /// With it.
-    runner: &'a Runner,
-    url: &'a str,
-    wanted: &'a Changes<'a>,
+    pub runner: &'a Runner,
+    pub url: &'a str,
+    /// Into the one of single commits.
+    pub shallow: bool,
+    pub wanted: &'a Changes<'a>,
 }
 
 impl Look<'_> {
+    /// Waits for the mirror's turn.
+    pub(super) async fn hold(&self) -> Result<Held, Failure> {
+        let path = self.wanted.mirrors.path(self.wanted.remote, self.shallow);
+        self.wanted.mirrors.hold(self.runner, path).await
+    }
+
+    /// Does away with a mirror that is at fault.
+    pub(super) fn throw_away(&self, held: &Held, why: &str, again: &str) {
+        let note = format!("the mirror is thrown away ({why}): {again}");
+        self.plain.note(Step::Checkout, &note);
+        if let Err(error) = self.wanted.mirrors.discard(held.path()) {
+            let path = held.path().display();
+            self.plain
+                .note(Step::Checkout, &format!("cannot throw {path} away: {error}"));
+        }
+    }
+
+    /// Makes the mirror ready, and answers whether it is a new one.
+    pub(super) async fn ready(&self, held: &Held) -> Result<Tried<bool>, Failure> {
+        let wanted = self.wanted;
+        Ok(match held.ready(wanted.mirrors, &self.fetching(wanted.commit)).await? {
+            Ok(fresh) => Tried::Done(fresh),
+            Err(Brought::Damaged(why)) => Tried::Damaged(why),
+            Err(Brought::Useless(why)) => Tried::Useless(why),
+            Err(Brought::Here) => Tried::Done(false),
+        })
+    }
+
     async fn compare(&self, held: &Held) -> Result<Tried<Changed>, Failure> {
         let wanted = self.wanted;
-        let fresh = match held.ready(wanted.mirrors, &self.fetching(wanted.commit)).await? {
-            Ok(fresh) => fresh,
-            Err(Brought::Damaged(why)) => return Ok(Tried::Damaged(why)),
-            Err(Brought::Useless(why)) => return Ok(Tried::Useless(why)),
-            Err(Brought::Here) => false,
+        let fresh = match self.ready(held).await? {
+            Tried::Done(fresh) => fresh,
+            Tried::Damaged(why) => return Ok(Tried::Damaged(why)),
+            Tried::Useless(why) => return Ok(Tried::Useless(why)),
         };
         match self.bring(held, wanted.commit, fresh).await? {
             Tried::Done(true) => {}
@@ -188,7 +214,7 @@ impl Look<'_> {
     }
 
     /// Sees that a commit and its history are in the mirror; false if the remote does not give it.
-    async fn bring(&self, held: &Held, commit: &CommitId, fresh: bool) -> Result<Tried<bool>, Failure> {
+    pub(super) async fn bring(&self, held: &Held, commit: &CommitId, fresh: bool) -> Result<Tried<bool>, Failure> {
         if held.has(commit) {
             return Ok(Tried::Done(true));
         }
@@ -253,7 +279,7 @@ impl Look<'_> {
             runner: self.runner,
             url: self.url,
             commit,
-            shallow: false,
+            shallow: self.shallow,
             cwd: self.wanted.dir,
             timeout: self.wanted.timeout,
         }
@@ -261,6 +287,11 @@ impl Look<'_> {
 
     /// A question to the mirror.
     async fn ask(&self, held: &Held, args: &[&str]) -> Result<Captured, Failure> {
+        self.ask_for(held, args, PATHS_LIMIT).await
+    }
+
+    /// The same, for so many bytes.
+    pub(super) async fn ask_for(&self, held: &Held, args: &[&str], limit: usize) -> Result<Captured, Failure> {
         let words = args.iter().map(OsString::from);
         let argv: Vec<OsString> = ["git".into()]
             .into_iter()
@@ -269,7 +300,7 @@ impl Look<'_> {
             .collect();
         let (dir, timeout) = (self.wanted.dir, self.wanted.timeout);
         self.plain
-            .capture(Step::Checkout, &argv, dir, timeout, PATHS_LIMIT)
+            .capture(Step::Checkout, &argv, dir, timeout, limit)
             .await
     }
 }

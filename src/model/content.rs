@@ -102,6 +102,11 @@ impl ImageContent {
         if self.diff_ids != other.diff_ids {
             return Some("its layers differ".to_owned());
         }
+        self.config_difference(other)
+    }
+
+    /// The same of the config alone: engines do not tell all of a platform.
+    pub fn config_difference(&self, other: &Self) -> Option<String> {
         if self.config == other.config {
             return None;
         }

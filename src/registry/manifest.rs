@@ -6,6 +6,7 @@ use super::{RegistryError, limits};
 use crate::model::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
+use std::collections::BTreeMap;
 
 /// An image, as OCI has it.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -110,6 +111,16 @@ impl Manifest {
             Parsed::Image { config, .. } => Some(&config.digest),
             Parsed::Index { .. } => None,
         }
+    }
+
+    /// What it says of itself beside its content. Nobody inherits these, as labels are inherited.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        #[derive(Deserialize)]
+        struct Annotated {
+            annotations: Option<BTreeMap<String, String>>,
+        }
+        let read = serde_json::from_slice::<Annotated>(&self.bytes);
+        read.ok().and_then(|read| read.annotations).unwrap_or_default()
     }
 
     /// Reads bytes that were announced as a media type, which may be empty. The error says what is wrong with them.
