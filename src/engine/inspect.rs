@@ -8,6 +8,7 @@ use crate::config::EngineKind;
 use crate::model::{Digest, Failure, ImageContent, ImageRef, Step, platform};
 use crate::process::Runner;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// An image in the engine's storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +123,31 @@ impl Engine {
                 answer.last_words()
             ))),
         }
+    }
+
+    /// All labels of an image that is there, those too that do not count when images are compared.
+    pub async fn image_labels(
+        &self,
+        runner: &Runner,
+        step: Step,
+        id: &Digest,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let args = [
+            "image",
+            "inspect",
+            "--format",
+            "{{json .Config.Labels}}",
+            "--",
+            id.as_str(),
+        ];
+        let answer = self.ask(runner, step, &args).await?;
+        let trouble = |why: &str| Failure::errored(format!("{step}: cannot read the labels of {id}: {why}"));
+        if !answer.success() {
+            return Err(trouble(answer.last_words()));
+        }
+        let labels: Option<BTreeMap<String, String>> =
+            serde_json::from_slice(&answer.stdout).map_err(|error| trouble(&error.to_string()))?;
+        Ok(labels.unwrap_or_default())
     }
 
     /// Removes an image that nothing else needs. What cannot be removed stays for the engine's own pruning.

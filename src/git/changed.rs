@@ -299,9 +299,7 @@ impl Look<'_> {
             .chain(words)
             .collect();
         let (dir, timeout) = (self.wanted.dir, self.wanted.timeout);
-        self.plain
-            .capture(Step::Checkout, &argv, dir, timeout, limit)
-            .await
+        self.plain.capture(Step::Checkout, &argv, dir, timeout, limit).await
     }
 }
 

@@ -178,7 +178,7 @@ fn bytes(file: &Path, shown: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// `build_args` win over what the job's environment has.
-fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<Arguments, Failure> {
+pub(super) fn arguments(runner: &Runner, env: &JobEnv, image: &Image) -> Result<Arguments, Failure> {
     let own = "BUILD_IMAGE_NAME".to_owned();
     let public = env.public.iter().chain([&own]);
     let mut arguments: Arguments = public
@@ -224,7 +224,8 @@ impl Prepared<'_> {
     }
 }
 
-pub(super) fn releases_on(patterns: Option<&[Pattern]>, reference: &RefName, default: Option<&RefName>) -> bool {
+/// Whether an image is released on a ref, by its `release_refs` and the branch that the remote's HEAD points at.
+pub fn releases_on(patterns: Option<&[Pattern]>, reference: &RefName, default: Option<&RefName>) -> bool {
     match patterns {
         Some(patterns) => patterns.iter().any(|pattern| pattern.matches(reference.short())),
         None => default == Some(reference),

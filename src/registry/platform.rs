@@ -26,9 +26,8 @@ impl Registries {
         let manifest = self.manifest(runner, &child).await?;
         match manifest.parsed {
             Parsed::Image { .. } => Ok(Some(manifest)),
-            Parsed::Index { .. } => Err(Session::new(&self.0, runner, image, "pull").protocol(format!(
-                "{child} is an index within an index, which is not supported"
-            ))),
+            Parsed::Index { .. } => Err(Session::new(&self.0, runner, image, "pull")
+                .protocol(format!("{child} is an index within an index, which is not supported"))),
         }
     }
 }
@@ -38,8 +37,7 @@ impl Registries {
 pub fn same_platform(one: &str, other: &str) -> bool {
     let (one, other) = (Parts::of(one), Parts::of(other));
     one.machine == other.machine
-        && (one.variant == other.variant
-            || one.is_arm() && (one.variant.is_none() || other.variant.is_none()))
+        && (one.variant == other.variant || one.is_arm() && (one.variant.is_none() || other.variant.is_none()))
 }
 
 /// The entry of an index for a platform. Signatures and attestations stand in an index as platforms that do not exist. If
