@@ -1,0 +1,14 @@
+//! Whether there is something new below an image: real registries, engines and repositories, of which some are down.
+
+#![cfg(test)]
+
+mod common;
+mod cost;
+mod elsewhere;
+mod made;
+mod moves;
+mod storage;
+#[path = "../support/mod.rs"]
+mod support;
+mod tools;
+mod trouble;
