@@ -1,6 +1,7 @@
 //! A registry behind a proxy that counts, a place on it, and what checks are made with.
 
 use crate::made::Repository;
+use crate::support::podman::Podman;
 use crate::support::repo::GIT_ENV;
 use crate::support::scratch::Scratch;
 use crate::support::servers::faults::Faults;
@@ -14,12 +15,15 @@ use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::registry::{Deadlines, Registries};
 use pipelined::updates::{Tools, look_at_base};
 use pipelined::workdir::{Layout, Trash};
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Dropped in this order.
 pub struct Bench {
     pub tools: Tools,
+    /// What a project adds to the environment: which storage podman uses.
+    pub env: Vec<(OsString, OsString)>,
     pub proxy: Faults,
     pub registry: Registry,
     pub scratch: Scratch,
@@ -33,10 +37,19 @@ impl Bench {
         let tools = tools(&scratch, &[proxy.host()]);
         Self {
             tools,
+            env: Vec::new(),
             proxy,
             registry,
             scratch,
         }
+    }
+
+    /// With a podman of its own, which must be dropped before this.
+    pub fn with_podman() -> (Self, Podman) {
+        let mut bench = Self::new();
+        let podman = Podman::new(&bench.scratch);
+        bench.env = podman.env().into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        (bench, podman)
     }
 
     /// A reference as checks know it: by the proxy.
@@ -63,13 +76,19 @@ impl Bench {
         used: &[Used],
         known: Option<&Look>,
     ) -> Result<(Digest, Vec<Compared>), CheckError> {
-        let key = BaseKey {
-            reference,
-            project: None,
-        };
+        let project = None;
+        self.look_key(BaseKey { reference, project }, used, known).await
+    }
+
+    pub async fn look_key(
+        &self,
+        key: BaseKey,
+        used: &[Used],
+        known: Option<&Look>,
+    ) -> Result<(Digest, Vec<Compared>), CheckError> {
         // As the daemon does it: on a task of its own.
-        let (tools, used, known) = (self.tools.clone(), used.to_vec(), known.cloned());
-        let task = tokio::spawn(async move { look_at_base(&tools, &key, &used, known.as_ref(), Vec::new()).await });
+        let (tools, used, known, env) = (self.tools.clone(), used.to_vec(), known.cloned(), self.env.clone());
+        let task = tokio::spawn(async move { look_at_base(&tools, &key, &used, known.as_ref(), env).await });
         task.await.unwrap()
     }
 
@@ -132,6 +151,8 @@ pub fn tools(scratch: &Scratch, hosts: &[String]) -> Tools {
     ];
     let mut env: Vec<_> = dirs.map(|(name, dir)| (name.into(), scratch.join(dir).into())).into();
     env.push(("REGISTRY_AUTH_FILE".into(), "".into()));
+    // podman insists on it where it is named.
+    scratch.write("docker/config.json", "{}");
     env.extend(GIT_ENV.map(|(name, value)| (name.into(), value.into())));
     let runner = Runner {
         masks: Masks::default(),

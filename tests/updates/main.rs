@@ -7,8 +7,8 @@ mod cost;
 mod elsewhere;
 mod made;
 mod moves;
+mod real;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
-mod tools;
 mod trouble;
