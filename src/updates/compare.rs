@@ -41,13 +41,13 @@ pub(super) fn by_digest(used: &Used, now: &Present) -> Option<Verdict> {
         return None;
     }
     let BaseUsed { digests, id, .. } = &used.base;
-    // An engine may know an image by the digest of its manifest.
+    // Engines know an image by the digest of its manifest, and labels by its id, where they have no other.
     let is = |digest: &Digest| digests.contains(digest) || id.as_ref() == Some(digest);
     if now.manifest.as_ref().is_some_and(is) {
         return Some(Verdict::Same("its manifest is the same".to_owned()));
     }
-    (id.as_ref() == Some(&now.id))
-        .then(|| Verdict::Same("packed anew: its config, and so its layers, are the same".to_owned()))
+    let how = "packed anew: its config, and so its layers, are the same";
+    is(&now.id).then(|| Verdict::Same(how.to_owned()))
 }
 
 /// By the layers that the base has, and those that are known of what was used; none if they do not tell.

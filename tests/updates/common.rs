@@ -93,15 +93,12 @@ impl Bench {
     }
 
     /// Looks at `base:1` for one use of it, which is not there any more as it was.
-    #[track_caller]
-    pub fn look_once(&self, used: &Used) -> impl Future<Output = Compared> {
-        async move {
-            let (head, compared) = self.look(std::slice::from_ref(used), None).await.unwrap();
-            assert!(!used.is_at(&head));
-            let [compared] = <[Compared; 1]>::try_from(compared).unwrap();
-            assert_eq!(compared.used, used.key());
-            compared
-        }
+    pub async fn look_once(&self, used: &Used) -> Compared {
+        let (head, compared) = self.look(std::slice::from_ref(used), None).await.unwrap();
+        assert!(!used.is_at(&head));
+        let [compared] = <[Compared; 1]>::try_from(compared).unwrap();
+        assert_eq!(compared.used, used.key());
+        compared
     }
 
     /// What was asked of the registry since the last time, without the part of the path that is the same for all.

@@ -14,6 +14,8 @@ use serde_json::json;
 struct Site {
     bench: Bench,
     repo: Repo,
+    /// Whether its checkouts have no history.
+    shallow: bool,
     /// Of the image's table.
     image: String,
 }
@@ -27,15 +29,20 @@ impl Site {
         let repo = Repo::new(bench.scratch.join("repo"));
         repo.commit(&[("Containerfile", "FROM base\n")]);
         let image = format!("release = [\"{}/ruby:${{BUILD_REF_SLUG}}\"]", bench.proxy.host());
-        Self { bench, repo, image }
+        Self {
+            bench,
+            repo,
+            shallow: false,
+            image,
+        }
     }
 
     fn project(&self) -> Project {
         let remote = self.repo.path().display();
         let toml = format!(
-            "workdir = \"work\"\n[projects.p]\nremote = \"{remote}\"\nenv = {{ VERSION = \"3\" }}\n\
+            "workdir = \"work\"\n[projects.p]\nremote = \"{remote}\"\nshallow = {}\nenv = {{ VERSION = \"3\" }}\n\
              env_file = \"secrets\"\n[projects.p.image]\n{}\n",
-            self.image
+            self.shallow, self.image
         );
         self.bench.scratch.write("secrets", "TOKEN=hunter2hunter2\n");
         let path = self.bench.scratch.write("pipelined.toml", toml);
@@ -66,9 +73,8 @@ impl Site {
         self.look_on("refs/heads/main").await
     }
 
-    #[track_caller]
-    fn found(&self) -> impl Future<Output = Standing> {
-        async { self.look().await.unwrap().unwrap() }
+    async fn found(&self) -> Standing {
+        self.look().await.unwrap().unwrap()
     }
 
     fn push(&self, image: &Made) {
@@ -250,9 +256,11 @@ async fn no_containerfile(#[case] link: Option<&str>, #[case] part: &str) {
     assert!(error.message.contains(part), "{error:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_containerfile_by_another_name() {
+async fn a_containerfile_by_another_name(#[values(false, true)] shallow: bool) {
     let mut site = Site::new();
+    site.shallow = shallow;
     site.push(&Made::new(&["a"]));
     site.repo.git(&["mv", "Containerfile", "Dockerfile"]);
     std::fs::create_dir_all(site.repo.path().join("sub")).unwrap();

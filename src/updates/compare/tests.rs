@@ -41,7 +41,8 @@ fn is_same(verdict: &Verdict) -> bool {
 #[case(used("fa", 'b', ""), "ac", Some(true))]
 #[case(used("a", 'b', ""), "cb", Some(true))]
 #[case(used("a", 'b', ""), "cd", None)]
-#[case(used("a", '-', ""), "ca", None)]
+#[case(used("a", '-', ""), "ca", Some(true))]
+#[case(used("a", '-', ""), "cd", None)]
 #[case(used("", 'b', ""), "bc", Some(true))]
 #[case(used("", '-', ""), "ab", None)]
 // What is known by its layers alone has no digest to go by.
