@@ -193,7 +193,8 @@ impl Daemon {
                 return;
             }
         };
-        let overtaken = overtaken(&plan, &releases, &self.state.releasing, job);
+        let rebuild = self.state.jobs.get(&job).and_then(|job| job.rebuild.as_ref());
+        let overtaken = overtaken(&plan, &releases, &self.state.releasing, job, rebuild);
         let recorded = self.decide(Event::Releasing { job, plan });
         let result = match recorded {
             Some(_) => Ok(overtaken),

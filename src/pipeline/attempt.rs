@@ -10,11 +10,13 @@ use super::work::{Finished, Work};
 use crate::config::Rsync;
 use crate::engine::Scope;
 use crate::git::{self, Checkout, Question};
-use crate::model::{Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, Outcome, Step, error_chain};
+use crate::model::{
+    Digest, Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, Outcome, Step, error_chain,
+};
 use crate::process::{Cancel, Marker, Masks, Runner};
 use crate::workdir::job_directory;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub(super) struct Attempt<'a> {
     pub void: bool,
     /// A release is on record, and what it needs must stay until it is finished.
     pub announced: bool,
+    /// Of images whose content is released already: the references that stay, and what these are at.
+    pub stays: BTreeMap<ImageName, Vec<(ImageRef, Digest)>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -94,6 +98,7 @@ impl<'a> Attempt<'a> {
             failed: None,
             void: false,
             announced: false,
+            stays: BTreeMap::new(),
         }
     }
 
@@ -172,6 +177,12 @@ impl<'a> Attempt<'a> {
         if project.rsync.is_some() && project.run.is_some() && !self.has_run() {
             self.runner
                 .note(Step::Rsync, "nothing is copied: there was no run, and so no results");
+        } else if project.rsync.is_some() && project.run.is_none() && self.work.job.rebuild.is_some() {
+            // The destination may have the checkout of a later commit by now.
+            self.runner.note(
+                Step::Rsync,
+                "nothing is copied: a rebuild is of images, and the checkout is not new",
+            );
         } else if let Some(rsync) = &project.rsync {
             self.begin(Step::Rsync)?;
             let copied = self.rsync(rsync, env).await;
@@ -186,7 +197,8 @@ impl<'a> Attempt<'a> {
     /// Whether the run was due, and so has ended well if the attempt goes on.
     pub(super) fn has_run(&self) -> bool {
         let run = self.work.project.run.as_ref();
-        let good = |name: &ImageName| self.results.iter().any(|r| r.image == *name && r.status.is_good());
+        let is_good = |status: ImageStatus| status.is_good() || status == ImageStatus::Unchanged;
+        let good = |name: &ImageName| self.results.iter().any(|r| r.image == *name && is_good(r.status));
         self.failed.is_none() && run.is_some_and(|run| good(&run.image))
     }
 
@@ -249,11 +261,17 @@ impl<'a> Attempt<'a> {
         });
     }
 
-    /// The main image as it is after its release.
+    /// The main image as it is after its release. Of one whose content is released already, `BUILD_IMAGE` and
+    /// `BUILD_IMAGE_DIGEST` are the reference that stays and what it is at, which others can pull; `BUILD_IMAGE_ID` is
+    /// what was built now, as ever. (Where a release is finished that was cut off, only the id is known of it.)
     pub(super) fn show_release(&mut self) {
-        let Some(result) = self.main_image().cloned() else {
+        let Some(mut result) = self.main_image().cloned() else {
             return;
         };
+        if let Some((reference, digest)) = self.stays.get(&result.image).and_then(|stays| stays.first()) {
+            result.released = vec![reference.clone()];
+            result.digest = Some(digest.clone());
+        }
         // What is not released has the names that it was shown by; nothing was shown where only a release is finished.
         if !result.released.is_empty() || self.built.is_empty() {
             self.runner.env.extend(image_variables(&result, None));

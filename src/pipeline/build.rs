@@ -8,6 +8,7 @@ use super::labels::Origin;
 use super::prepare::{Prepared, argument, aside};
 use super::run::container_variables;
 use super::stage::PINNED;
+use crate::config::Image;
 use crate::containerfile::pin;
 use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
 use crate::model::{BaseUsed, Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
@@ -38,6 +39,8 @@ pub(super) struct Built {
     pub staged: Option<ImageRef>,
     /// As the engine's storage has it; none if it is not there.
     pub info: Option<ImageInfo>,
+    /// Its config as registries will have it; none while it was not written for one, and where only the registry has it.
+    pub config: Option<Vec<u8>>,
 }
 
 impl Built {
@@ -49,12 +52,19 @@ impl Built {
 }
 
 impl<'a> Attempt<'a> {
-    /// The way of an image, up to where it could be released.
-    pub(super) async fn one(&mut self, env: &JobEnv, planned: &Planned<'a>) -> Result<Built, (Step, Failure)> {
+    /// The way of an image, up to where it could be released. What it stands on is known also of one that fails: its
+    /// failure holds for these bases.
+    pub(super) async fn one(
+        &mut self,
+        env: &JobEnv,
+        planned: &Planned<'a>,
+        bases: &mut Vec<BaseUsed>,
+    ) -> Result<Built, (Step, Failure)> {
         let prepared = &planned.prepared;
         self.begin(Step::Pull)?;
         let ready = self.bases(prepared).await;
         let ready = self.end(Step::Pull, ready)?;
+        bases.extend(ready.iter().map(|base| base.used.clone()));
         self.begin(Step::Build)?;
         let built = self.build_for(planned, ready).await;
         let mut built = self.end(Step::Build, built)?;
@@ -154,7 +164,7 @@ impl<'a> Attempt<'a> {
             context: &prepared.context,
             target: image.target.as_deref(),
             pull: image.pull,
-            cache: image.cache,
+            cache: self.uses_cache(image),
             build_args: &prepared.declared(),
             secrets: &self.secrets(image)?,
             labels: &recipe.labels,
@@ -181,7 +191,21 @@ impl<'a> Attempt<'a> {
             containerfile: prepared.shown.clone(),
             staged: None,
             info: Some(info),
+            config: None,
         })
+    }
+
+    /// Whether layers that were built before may be used again.
+    pub(super) fn uses_cache(&self, image: &Image) -> bool {
+        let reason = self.work.job.reason;
+        if image.cache && reason.needs_no_cache() {
+            let why = format!(
+                "{}: without the layer cache, in which what a RUN fetches is as old as it was",
+                reason.as_str()
+            );
+            self.runner.note(Step::Build, &why);
+        }
+        image.cache && !reason.needs_no_cache()
     }
 
     async fn test(

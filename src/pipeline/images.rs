@@ -4,9 +4,9 @@ use super::attempt::Attempt;
 use super::build::Built;
 use super::env::JobEnv;
 use super::prepare::{Prepared, prepare, releases_on};
-use super::select::{Candidate, Choice, choose, edges, follow_upstreams, order};
+use super::select::{Candidate, Choice, choose, chosen, edges, follow_upstreams, order};
 use crate::config::Image;
-use crate::model::{Failure, FailureKind, ImageResult, ImageStatus, JobId, Reason, RefName, Step};
+use crate::model::{BaseUsed, Failure, FailureKind, ImageResult, ImageStatus, JobId, Reason, RefName, Step};
 use crate::process::Runner;
 use std::collections::BTreeSet;
 
@@ -33,19 +33,29 @@ impl<'a> Attempt<'a> {
             let runner = self.runner_of(image);
             prepared.push(prepare(&runner, env, &work.project, image, &checkout, releases).await?);
         }
+        let rebuild = work.job.rebuild.as_ref();
         let mut choices = Vec::new();
         for prepared in &prepared {
-            choices.push(self.choice(prepared, default.as_ref()).await?);
+            choices.push(match rebuild {
+                Some(rebuild) => chosen(&prepared.image.name, rebuild, work.job.reason),
+                None => self.choice(prepared, default.as_ref()).await?,
+            });
+        }
+        for gone in rebuild.iter().flat_map(|rebuild| rebuild.images.keys()) {
+            if prepared.iter().all(|prepared| prepared.image.name != *gone) {
+                let why = format!("{gone} is not rebuilt: the config does not have it any more");
+                self.runner.note(Step::Build, &why);
+            }
         }
         let (edges, order) = {
             let candidates: Vec<Candidate<'_>> = prepared.iter().map(Prepared::candidate).collect();
             let edges = edges(&candidates);
             let order = order(&candidates, &edges).map_err(|cycle| Failure::failed(cycle.to_string()))?;
-            let good: Vec<_> = candidates
-                .iter()
-                .map(|candidate| self.last_good_job(candidate))
-                .collect();
-            follow_upstreams(&order, &edges, &candidates, &good, &mut choices);
+            if rebuild.is_none() {
+                let good = candidates.iter().map(|candidate| self.last_good_job(candidate));
+                let good: Vec<_> = good.collect();
+                follow_upstreams(&order, &edges, &candidates, &good, &mut choices);
+            }
             (edges, order)
         };
         let place_of = |at: usize| order.iter().position(|other| *other == at);
@@ -81,8 +91,14 @@ impl<'a> Attempt<'a> {
 
     /// The branch that the remote's HEAD points at, if any image needs to know.
     async fn default_branch(&self) -> Result<Option<RefName>, Failure> {
-        let needs =
-            |image: &Image| !image.release.is_empty() && image.release_refs.is_none() || !image.watch.is_empty();
+        let rebuild = self.work.job.rebuild.as_ref();
+        let needs = |image: &Image| {
+            let releases = !image.release.is_empty() && image.release_refs.is_none();
+            match rebuild {
+                Some(rebuild) => releases && rebuild.images.contains_key(&image.name),
+                None => releases || !image.watch.is_empty(),
+            }
+        };
         match self.work.project.images.iter().any(needs) {
             true => self.ask_default_branch().await,
             false => Ok(None),
@@ -113,7 +129,7 @@ impl<'a> Attempt<'a> {
                 Choice::Build(why) => why,
                 Choice::Skip(why) => {
                     self.runner.note(Step::Build, &format!("{name} is skipped: {why}"));
-                    self.conclude(planned, ImageStatus::Skipped, why);
+                    self.conclude(planned, ImageStatus::Skipped, why, Vec::new());
                     continue;
                 }
             };
@@ -123,18 +139,19 @@ impl<'a> Attempt<'a> {
             if let Some(up) = planned.upstreams.iter().find(|up| stuck.contains(up)) {
                 let why = self.why_blocked(*up);
                 self.runner.note(Step::Build, &format!("{name} is blocked: {why}"));
-                self.conclude(planned, ImageStatus::Blocked, &why);
+                self.conclude(planned, ImageStatus::Blocked, &why, Vec::new());
                 stuck.insert(place);
                 continue;
             }
             let of_all = self.runner.clone();
             self.runner = self.runner_of(planned.prepared.image);
-            let made = self.one(env, planned).await;
+            let mut bases = Vec::new();
+            let made = self.one(env, planned, &mut bases).await;
             self.runner = of_all;
             match made {
                 Ok(built) => self.made(planned, built),
                 Err((step, failure)) => {
-                    self.conclude(planned, ImageStatus::Failed, &failure.message);
+                    self.conclude(planned, ImageStatus::Failed, &failure.message, bases);
                     if several {
                         // The attempt's end tells of the first one only.
                         let why = format!("{name}: {}: {failure}", failure.outcome());
@@ -165,7 +182,7 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    fn conclude(&mut self, planned: &Planned<'_>, status: ImageStatus, note: &str) {
+    fn conclude(&mut self, planned: &Planned<'_>, status: ImageStatus, note: &str, bases: Vec<BaseUsed>) {
         self.results.push(ImageResult {
             image: planned.prepared.image.name.clone(),
             status,
@@ -173,7 +190,7 @@ impl<'a> Attempt<'a> {
             fingerprint: planned.prepared.fingerprint.clone(),
             id: None,
             digest: None,
-            bases: Vec::new(),
+            bases,
             released: Vec::new(),
         });
     }

@@ -33,6 +33,7 @@ impl Attempt<'_> {
         };
         let auth = (!logins.is_empty()).then(|| auth_json(&logins));
         let out = self.directory.join(OUT);
+        let cached = self.uses_cache(image);
         let request = KanikoRequest {
             executor: &kaniko.image,
             project: job.project.as_str(),
@@ -41,7 +42,7 @@ impl Attempt<'_> {
             original: Some(&prepared.file),
             context: &prepared.context,
             target: image.target.as_deref(),
-            cache_repo: kaniko.cache_repo.as_ref().filter(|_| image.cache),
+            cache_repo: kaniko.cache_repo.as_ref().filter(|_| cached),
             snapshot_mode: kaniko.snapshot_mode,
             build_args: &prepared.declared(),
             labels: &recipe.labels,
@@ -80,6 +81,7 @@ impl Attempt<'_> {
             containerfile: prepared.shown.clone(),
             staged: None,
             info: None,
+            config: None,
         };
         match (built, &prepared.staging) {
             (KanikoBuilt::Pushed(digest), Some(staging)) => {
@@ -101,6 +103,7 @@ impl Attempt<'_> {
                 let manifest = archive.manifest();
                 result.result.id = manifest.config_digest().cloned();
                 result.result.digest = Some(manifest.digest.clone());
+                result.config = self.config_of(&archive, Step::Build).await?;
             }
         }
         Ok(result)

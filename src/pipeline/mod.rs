@@ -23,6 +23,7 @@ mod rsync;
 mod run;
 mod select;
 mod stage;
+mod unchanged;
 mod work;
 
 pub use attempt::run;

@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Images, and where they are to be released.
 type Wanted = Vec<(ImageName, Vec<ImageRef>)>;
 
+/// What was found good, and where it is to be released.
+pub(super) type Releasable = Vec<(Built, BTreeSet<ImageRef>)>;
+
 impl<'a> Attempt<'a> {
     /// Releases what was built and is to be released on this ref.
     pub(super) async fn release(&mut self, planned: &[Planned<'a>]) -> Result<(), (Step, Failure)> {
@@ -29,7 +32,7 @@ impl<'a> Attempt<'a> {
             .iter()
             .map(|(built, targets)| (built.result.image.clone(), targets.iter().cloned().collect()))
             .collect();
-        let released = self.release_now(releasable).await;
+        let released = self.release_what_is_new(releasable).await;
         self.not_released(&wanted, &released);
         self.end(Step::Release, released)
     }
@@ -78,7 +81,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The images that were found good, with where they are to be released.
-    fn releasable(&self, planned: &[Planned<'a>]) -> Vec<(Built, BTreeSet<ImageRef>)> {
+    fn releasable(&self, planned: &[Planned<'a>]) -> Releasable {
         let run = self.work.project.run.as_ref();
         // A run that was due and did not take place has not found its image good.
         let kept_back = run.filter(|_| !self.has_run()).map(|run| &run.image);
@@ -94,7 +97,18 @@ impl<'a> Attempt<'a> {
             .collect()
     }
 
-    async fn release_now(&mut self, releasable: Vec<(Built, BTreeSet<ImageRef>)>) -> Result<(), Failure> {
+    /// Of a rebuild only what it has changed: what is not moved makes nothing stale.
+    async fn release_what_is_new(&mut self, mut releasable: Releasable) -> Result<(), Failure> {
+        if self.work.job.rebuild.is_some() {
+            releasable = self.changed(releasable).await?;
+        }
+        match releasable.is_empty() {
+            true => Ok(()),
+            false => self.release_now(releasable).await,
+        }
+    }
+
+    async fn release_now(&mut self, releasable: Releasable) -> Result<(), Failure> {
         let mut images = Vec::new();
         for (mut built, targets) in releasable {
             if targets.iter().any(|target| !target.is_local()) && matches!(built.content, Content::Engine(_)) {

@@ -4,7 +4,7 @@
 //! an image when in doubt.
 
 use crate::config::{Image, Pattern};
-use crate::model::{CommitId, ImageName, ImageRef, JobId};
+use crate::model::{CommitId, ImageName, ImageRef, JobId, Reason, Rebuild};
 use bstr::{BString, ByteSlice};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,6 +161,15 @@ pub(super) fn choose(
             }
         }
     }
+}
+
+/// In a job that rebuilds it is decided already: these images and no others, whatever they watch or stand on.
+pub(super) fn chosen(image: &ImageName, rebuild: &Rebuild, reason: Reason) -> Choice {
+    if rebuild.images.contains_key(image) {
+        return Choice::Build(reason.as_str().to_owned());
+    }
+    let names: Vec<&str> = rebuild.images.keys().map(ImageName::as_str).collect();
+    Choice::Skip(format!("not rebuilt: this job rebuilds {}", names.join(", ")))
 }
 
 fn is_watched(watch: &[Pattern], path: &BString) -> bool {

@@ -45,6 +45,7 @@ impl Attempt<'_> {
         let archive = self.open_archive(&file, step).await?;
         built.result.digest = Some(archive.manifest().digest.clone());
         built.content = Content::Archive(path);
+        built.config = self.config_of(&archive, step).await?;
         Ok(archive)
     }
 
@@ -57,6 +58,10 @@ impl Attempt<'_> {
     pub(super) async fn open_archive(&self, file: &Path, step: Step) -> Result<Archive, Failure> {
         let opened = Archive::open(&self.runner, file, &self.directory.join(WAITING)).await;
         opened.map_err(|error| error.into_failure(step))
+    }
+
+    pub(super) async fn config_of(&self, archive: &Archive, step: Step) -> Result<Option<Vec<u8>>, Failure> {
+        archive.config_blob().await.map_err(|error| error.into_failure(step))
     }
 
     /// The image's name for the engine: where kaniko built it, the engine gets it first.

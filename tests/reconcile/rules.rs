@@ -339,7 +339,7 @@ fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
     .into();
     let none = std::collections::BTreeMap::new();
     assert_eq!(
-        overtaken(&plan, &releases, &none, JobId(7)),
+        overtaken(&plan, &releases, &none, JobId(7), None),
         [reference("r.io/a:new")].into()
     );
     // What a newer job is about to move, or has moved and not recorded yet, is its own too.
@@ -355,7 +355,7 @@ fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
     ]
     .into();
     assert_eq!(
-        overtaken(&plan, &releases, &releasing, JobId(7)),
+        overtaken(&plan, &releases, &releasing, JobId(7), None),
         [reference("r.io/a:new"), reference("r.io/a:none")].into()
     );
 }

@@ -129,6 +129,22 @@ fn what_stands_on_a_built_image_is_built() {
 }
 
 #[test]
+fn a_rebuild_has_been_chosen_already() {
+    let name = |name: &str| ImageName::new(name).unwrap();
+    let rebuild = |names: &[&str]| Rebuild {
+        images: names.iter().map(|n| (name(n), Some(JobId(1)))).collect(),
+        key: String::new(),
+    };
+    let choice = |image: &str, names: &[&str]| chosen(&name(image), &rebuild(names), Reason::BaseUpdated);
+    let skip = |why: &str| Choice::Skip(why.to_owned());
+    assert_eq!(choice("a", &["b", "a"]), Choice::Build("base updated".to_owned()));
+    assert_eq!(choice("c", &["b", "a"]), skip("not rebuilt: this job rebuilds a, b"));
+    assert_eq!(choice("c", &["a"]), skip("not rebuilt: this job rebuilds a"));
+    // Names are whole.
+    assert_eq!(choice("a", &["ab"]), skip("not rebuilt: this job rebuilds ab"));
+}
+
+#[test]
 fn a_cycle_is_named_in_full() {
     let images = [
         image("free", &[], &["a"]),

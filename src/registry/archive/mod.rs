@@ -10,7 +10,7 @@ mod oci;
 mod region;
 
 use super::manifest::{Descriptor, Manifest, Parsed};
-use super::{RegistryError, words};
+use super::{RegistryError, limits, words};
 use crate::process::Runner;
 use hyper::body::Bytes;
 use members::Members;
@@ -100,6 +100,17 @@ impl Archive {
         &self.top
     }
 
+    /// The image's config, as JSON; none of an index.
+    pub async fn config_blob(&self) -> Result<Option<Vec<u8>>, RegistryError> {
+        let Some(digest) = self.top.config_digest() else {
+            return Ok(None);
+        };
+        let Some(blob) = self.blobs.iter().find(|blob| blob.descriptor.digest == *digest) else {
+            return Ok(None);
+        };
+        blob.whole(limits::CONFIG).await.map(Some)
+    }
+
     pub(super) fn blobs(&self) -> &[Blob] {
         &self.blobs
     }
@@ -187,6 +198,27 @@ impl Source {
 impl Blob {
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    /// All of a small one.
+    async fn whole(&self, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        let size = self.descriptor.size;
+        if size > limit {
+            let what = format!("{} in {}", self.descriptor.digest, self.path.display());
+            return Err(RegistryError::TooBig { what, limit });
+        }
+        let mut region = Region::new(Arc::clone(&self.file), self.offset, size, Arc::default());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            region.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let why = match work.await {
+            Ok(Ok(bytes)) => return Ok(bytes),
+            Ok(Err(error)) => words::plain(&error.to_string()),
+            Err(_) => "the thread that read it died".to_owned(),
+        };
+        let path = self.path.clone();
+        Err(RegistryError::Archive { path, why })
     }
 
     /// Sends all of it.
