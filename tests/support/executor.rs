@@ -100,6 +100,8 @@ sed 's/^/executor: | /' "$dockerfile"
 # The image: one layer, and the config that says so.
 cd /tmp && mkdir image && cp -a /bin image/bin && echo built > image/built
 [ ! -e "$context/data" ] || cp "$context/data" image/data
+# The same each time.
+find image -exec touch -h -d @0 {} +
 tar -c -f layer.tar -C image .
 id=$(sha256sum layer.tar | cut -d' ' -f1)
 printf '{"architecture":"amd64","os":"linux","config":{"Labels":{%s}},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created_by":"x"}]}' \
