@@ -19,6 +19,14 @@ enum There {
     Different(String),
 }
 
+/// What a rebuild has come to.
+enum Verdict {
+    /// Nothing new: each of the references, and what it is at.
+    Stays(Vec<(ImageRef, Digest)>),
+    /// Something new: the first difference.
+    New(String),
+}
+
 fn different<T: Into<String>>(why: T) -> Result<There, Failure> {
     Ok(There::Different(why.into()))
 }
@@ -30,15 +38,15 @@ impl Attempt<'_> {
         let mut changed = Vec::new();
         for (mut built, targets) in releasable {
             self.known_by_what_stays(&mut built.result.bases);
-            let stays = self.what_stays(&mut built, &targets).await;
+            let verdict = self.judge(&mut built, &targets).await;
             if let Some(result) = self.results.iter_mut().find(|r| r.image == built.result.image) {
                 // As far as that was learned meanwhile.
                 result.digest.clone_from(&built.result.digest);
                 result.bases.clone_from(&built.result.bases);
             }
             let name = &built.result.image;
-            match stays? {
-                Ok(stays) => {
+            match verdict? {
+                Verdict::Stays(stays) => {
                     let places: Vec<String> = targets.iter().map(ToString::to_string).collect();
                     let places = places.join(", ");
                     let note = format!("the content is that of what is released as {places}: nothing is released");
@@ -51,7 +59,7 @@ impl Attempt<'_> {
                     let _ = std::fs::remove_file(self.directory.join(archive_path(name)));
                     self.stays.insert(name.clone(), stays);
                 }
-                Err(why) => {
+                Verdict::New(why) => {
                     self.runner
                         .note(Step::Release, &format!("{name} is not what is released: {why}"));
                     changed.push((built, targets));
@@ -61,12 +69,7 @@ impl Attempt<'_> {
         Ok(changed)
     }
 
-    /// What each of the references is at, if that is the content that was built; else the first difference.
-    async fn what_stays(
-        &self,
-        built: &mut Built,
-        targets: &BTreeSet<ImageRef>,
-    ) -> Result<Result<Vec<(ImageRef, Digest)>, String>, Failure> {
+    async fn judge(&self, built: &mut Built, targets: &BTreeSet<ImageRef>) -> Result<Verdict, Failure> {
         let mut stays: Vec<(ImageRef, Digest)> = Vec::new();
         let ours = match targets.iter().all(ImageRef::is_local) {
             true => None,
@@ -79,10 +82,10 @@ impl Attempt<'_> {
             };
             match there {
                 There::Same(digest) => stays.push((target.clone(), digest)),
-                There::Different(why) => return Ok(Err(format!("{target}: {why}"))),
+                There::Different(why) => return Ok(Verdict::New(format!("{target}: {why}"))),
             }
         }
-        Ok(Ok(stays))
+        Ok(Verdict::Stays(stays))
     }
 
     async fn in_storage(&self, built: &Built, target: &ImageRef) -> Result<There, Failure> {

@@ -81,7 +81,7 @@ fn the_same_content_moves_nothing(#[case] image: &str, #[case] reason: Reason) {
     let before = two.tags();
     let kept = manifest(&format!("{}/a:1", two.registry.host()));
     let done = two.rebuild(reason, first);
-    assert_eq!(two.written(), [String::new(); 0], "{}", done.log);
+    assert_eq!(two.written(), Vec::<String>::new(), "{}", done.log);
     assert_eq!(two.tags(), before);
     assert_eq!(manifest(&format!("{}/a:1", two.registry.host())), kept);
     let host = two.proxy.host();

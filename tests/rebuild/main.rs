@@ -11,6 +11,8 @@ mod support;
 
 mod chosen;
 mod content;
+mod copied;
+mod docker;
 mod given_way;
 mod job;
 mod kaniko;

@@ -60,6 +60,24 @@ async fn what_lies_is_refused() {
 }
 
 #[tokio::test]
+async fn the_config_comes_as_it_was_written() {
+    let scratch = Scratch::new();
+    let image = Image::new("config");
+    for (name, bytes) in [
+        ("20", image.docker_20()),
+        ("25", image.docker_25()),
+        ("kaniko", image.kaniko()),
+    ] {
+        let file = scratch.write(name, bytes);
+        let archive = archive(&scratch, &file).await;
+        // Also of a file that has no name any more.
+        std::fs::remove_file(&file).unwrap();
+        let config = archive.config_blob().await.unwrap();
+        assert_eq!(config.as_ref(), Some(&image.config), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_cut_is_seen() {
     let scratch = Scratch::new();
     let image = Image::new("cuts");
