@@ -36,7 +36,7 @@ pub use refname::{RefKind, RefName, RefNameError};
 pub use state::{Mode, Seen, State};
 pub use template::{Template, TemplateError};
 pub use update::{
-    BaseKey, Check, CheckError, CheckTrouble, Checking, Compared, Evidence, Heeded, Look, Node, PackageUpdate,
-    Packages, Question, Rebuild, Standing, Tried, Updates, Used,
+    BaseKey, Check, CheckError, CheckTrouble, Checking, Compared, Elsewhere, Evidence, Heeded, Look, Node,
+    PackageUpdate, Packages, Question, Rebuild, Standing, Timestamped, Tried, Updates, Used,
 };
 pub use write::Write;

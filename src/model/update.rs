@@ -59,7 +59,7 @@ pub struct Standing {
     pub released: Vec<ImageRef>,
     /// What it stands on. A build that came to the same content puts what it used in its place.
     pub bases: Vec<BaseUsed>,
-    /// When `bases` were what there was: what was seen of a base before then says nothing.
+    /// When `bases` were last found to be what there is, by building on them.
     pub verified: Timestamp,
     /// How `bases` are known.
     pub evidence: Evidence,
@@ -164,6 +164,15 @@ pub struct Packages {
     pub updates: Vec<PackageUpdate>,
 }
 
+/// What was found where an image that was not built here would be released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// When.
+    pub checked: Timestamp,
+    /// The image, if there is one.
+    pub found: Option<Standing>,
+}
+
 /// A check that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckTrouble {
@@ -193,6 +202,30 @@ pub struct Check<T> {
     pub trouble: Option<CheckTrouble>,
     /// When it is made next.
     pub next: Timestamp,
+}
+
+/// What a check has found, with when that was.
+pub trait Timestamped {
+    /// When the check was made.
+    fn checked(&self) -> Timestamp;
+}
+
+impl Timestamped for Look {
+    fn checked(&self) -> Timestamp {
+        self.checked
+    }
+}
+
+impl Timestamped for Elsewhere {
+    fn checked(&self) -> Timestamp {
+        self.checked
+    }
+}
+
+impl Timestamped for Packages {
+    fn checked(&self) -> Timestamp {
+        self.checked
+    }
 }
 
 /// The last rebuild of a released image.
@@ -246,7 +279,7 @@ pub struct Updates {
     /// What was found inside of images.
     pub packages: BTreeMap<Node, Check<Packages>>,
     /// Looks for images that were built elsewhere.
-    pub elsewhere: BTreeMap<Node, Check<Option<Standing>>>,
+    pub elsewhere: BTreeMap<Node, Check<Elsewhere>>,
     /// Schedules.
     pub scheduled: BTreeMap<Node, Heeded>,
     /// Rebuilds.

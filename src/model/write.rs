@@ -1,8 +1,8 @@
 //! What a decision records.
 
 use super::{
-    BaseKey, Check, CommitId, Failure, Heeded, ImageResult, Job, JobId, Look, Node, Packages, ProjectName, RefName,
-    ReleasePlan, Standing, Step, Tried,
+    BaseKey, Check, CommitId, Elsewhere, Failure, Heeded, ImageResult, Job, JobId, Look, Node, Packages, ProjectName,
+    RefName, ReleasePlan, Step, Tried,
 };
 
 /// What to record. All writes of a decision are one transaction.
@@ -72,7 +72,7 @@ pub enum Write {
         /// Which.
         node: Node,
         /// What is known of it now.
-        check: Option<Check<Option<Standing>>>,
+        check: Option<Check<Elsewhere>>,
     },
     /// Up to when an image's schedule was heeded; none: it has none any more.
     Scheduled {

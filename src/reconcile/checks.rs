@@ -9,8 +9,8 @@ use super::judge::{Watched, base_key, is_at, is_kept, used, watched};
 use super::retry::later;
 use crate::config::{Config, Image, PackageCheck, Project, Update};
 use crate::model::{
-    BaseKey, BaseUsed, Check, CheckError, CheckTrouble, CommitId, Compared, Digest, Look, Mode, Node, Packages,
-    Question, RefName, Standing, State, Used, Write,
+    BaseKey, BaseUsed, Check, CheckError, CheckTrouble, CommitId, Compared, Digest, Elsewhere, Look, Mode, Node,
+    Packages, Question, RefName, Standing, State, Used, Write,
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -21,6 +21,10 @@ use std::time::Duration;
 const FIRST_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait for a check that fails.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
+/// Between two looks at a base, whatever is asked of it meanwhile.
+const SHORTEST_GAP: Duration = Duration::from_secs(5);
+/// The longest time that a registry may ask to be left alone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A check that fails waits for at most so many of its intervals.
 const MOST_INTERVALS: u32 = 10;
 
@@ -83,9 +87,9 @@ impl Wanted {
             return spread(verified, self.every(), key);
         };
         match &check.last {
-            // Seen, but not compared with what somebody has used.
+            // Seen, but not compared with what somebody has used since.
             Some(look) if check.trouble.is_none() && self.used.values().any(|used| !is_told(look, used)) => {
-                check.next.min(look.checked.max(verified))
+                check.next.min(later(look.checked, SHORTEST_GAP))
             }
             _ => check.next,
         }
@@ -120,7 +124,18 @@ fn again(trouble: &CheckTrouble, every: Duration, error: &CheckError, now: Times
     let doublings = trouble.failures.saturating_sub(1).min(31);
     let wait = first.saturating_mul(1 << doublings).min(longest);
     let next = later(now, wait);
-    rounded(error.not_before.map_or(next, |not_before| next.max(not_before)))
+    let longest = later(now, LONGEST_PAUSE);
+    rounded(
+        error
+            .not_before
+            .map_or(next, |not_before| next.max(not_before.min(longest))),
+    )
+}
+
+/// A time for a check that is further off than any wait for it comes from a clock that has jumped back.
+fn sane(at: Timestamp, every: Duration, now: Timestamp) -> Timestamp {
+    let longest = later(now, every.saturating_mul(2).max(LONGEST_PAUSE));
+    if at > longest { now } else { at }
 }
 
 /// What becomes of a check: `last` is what the answer says, with when to ask next.
@@ -152,6 +167,38 @@ fn taken<T: Clone>(
     }
 }
 
+/// Bases that are to be looked at, each with what images have used of it.
+pub fn bases_of(state: &State, config: &Config) -> Vec<(BaseKey, Vec<Used>)> {
+    let wanted = wanted(state, config).into_iter();
+    wanted
+        .map(|(base, wanted)| (base, wanted.used.into_values().collect()))
+        .collect()
+}
+
+/// Released images that are to be looked into.
+pub fn inside_of(state: &State, config: &Config) -> Vec<Node> {
+    let wanted = watched(state, config).filter(is_looked_into);
+    wanted.map(|watched| watched.node.clone()).collect()
+}
+
+fn is_looked_into(watched: &Watched<'_>) -> bool {
+    watched.image.update.packages != PackageCheck::Off && watched.standing.known_by().is_some()
+}
+
+/// Images that may have been built elsewhere, each with the tip of its ref.
+pub fn strangers_of(state: &State, config: &Config) -> Vec<(Node, CommitId)> {
+    let strangers = strangers(state, config);
+    strangers
+        .map(|stranger| (stranger.node, stranger.commit.clone()))
+        .collect()
+}
+
+/// A check that was made by hand, outside of the planner's own times.
+pub fn answered<T: Clone>(before: Option<&Check<T>>, answer: Result<T, CheckError>, now: Timestamp) -> Check<T> {
+    let next = before.map_or(now, |check| check.next);
+    taken(before, answer.map(|last| (last, next)), Duration::ZERO, now)
+}
+
 /// A look at a base, with when it was seen there first.
 pub fn look(before: Option<&Look>, head: Digest, compared: Vec<Compared>, now: Timestamp) -> Look {
     Look {
@@ -175,7 +222,7 @@ fn strangers<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = S
     let projects = config.projects.values().filter(|project| project.enabled);
     projects.flat_map(move |project| {
         let images = project.images.iter().filter(|image| wants_checks(image));
-        images.flat_map(move |image| strangers_of(state, project, image))
+        images.flat_map(move |image| strangers_in(state, project, image))
     })
 }
 
@@ -184,7 +231,7 @@ fn wants_checks(image: &Image) -> bool {
     !image.release.is_empty() && (*base || *packages != PackageCheck::Off)
 }
 
-fn strangers_of<'a>(state: &'a State, project: &'a Project, image: &'a Image) -> Vec<Stranger<'a>> {
+fn strangers_in<'a>(state: &'a State, project: &'a Project, image: &'a Image) -> Vec<Stranger<'a>> {
     let ours = |node: &Node| state.updates.standings.get(node).is_some_and(|s| s.job.is_some());
     let of_image = |node: &Node| node.project == project.name && node.image == image.name;
     let released_somewhere = || state.updates.standings.keys().any(|node| of_image(node) && ours(node));
@@ -234,29 +281,29 @@ impl Turn<'_> {
         let mut due: Vec<(Timestamp, Question, Effect)> = Vec::new();
         for (base, wanted) in wanted(self.state, self.config) {
             let at = wanted.due(&base, self.state.updates.bases.get(&base));
+            let at = sane(at, wanted.every(), self.now);
             let effect = Effect::LookAtBase {
                 base: base.clone(),
                 used: wanted.used.into_values().collect(),
             };
             due.push((at, Question::Base(base), effect));
         }
-        for image in watched(self.state, self.config) {
-            if image.image.update.packages == PackageCheck::Off || image.standing.known_by().is_none() {
-                continue;
-            }
+        for image in watched(self.state, self.config).filter(is_looked_into) {
             let check = self.state.updates.packages.get(image.node);
             let first = || spread(image.standing.verified, image.image.update.every, image.node);
             let at = check.map_or_else(first, |check| check.next);
+            let at = sane(at, image.image.update.every, self.now);
             let node = image.node.clone();
             due.push((at, Question::Inside(node.clone()), Effect::LookInside(node)));
         }
-        for Stranger { node, commit, .. } in strangers(self.state, self.config) {
+        for Stranger { node, commit, every } in strangers(self.state, self.config) {
             let at = self
                 .state
                 .updates
                 .elsewhere
                 .get(&node)
                 .map_or(self.now, |check| check.next);
+            let at = sane(at, every, self.now);
             let commit = commit.clone();
             let effect = Effect::LookElsewhere {
                 node: node.clone(),
@@ -357,7 +404,7 @@ impl Turn<'_> {
         };
         let now = rounded(self.now);
         let before = self.state.updates.elsewhere.get(node);
-        let known = before.and_then(|check| check.last.clone()).flatten();
+        let known = before.and_then(|check| check.last.as_ref()?.found.clone());
         let answer = result.map(|found| {
             let found = found.map(|found| Standing {
                 // The same image, from the same commit: what was seen of its bases since holds.
@@ -367,18 +414,19 @@ impl Turn<'_> {
                 },
                 ..found
             });
-            (found, spread(now, every, node))
+            let last = Elsewhere { checked: now, found };
+            (last, spread(now, every, node))
         });
         let check = taken(before, answer, every, now);
         self.put_elsewhere(node, Some(check));
     }
 
-    pub(super) fn put_elsewhere(&mut self, node: &Node, check: Option<Check<Option<Standing>>>) {
+    pub(super) fn put_elsewhere(&mut self, node: &Node, check: Option<Check<Elsewhere>>) {
         if let Some(check) = &check {
             self.check_at(check.next);
         }
         let updates = &mut self.state.updates;
-        let found = check.as_ref().and_then(|check| check.last.clone()).flatten();
+        let found = check.as_ref().and_then(|check| check.last.as_ref()?.found.clone());
         let before = match &check {
             Some(check) => updates.elsewhere.insert(node.clone(), check.clone()),
             None => updates.elsewhere.remove(node),

@@ -177,8 +177,8 @@ fn base_verdict(watched: Watched<'_>, base: &BaseUsed, updates: &Updates) -> (Ba
     let Some(key) = base_key(node, base) else {
         return (BaseVerdict::Fixed, was);
     };
-    let look = updates.bases.get(&key).and_then(|check| check.last.as_ref());
-    let Some(look) = look.filter(|look| look.checked >= standing.verified) else {
+    // What was used since the last look is none of those that it was compared with.
+    let Some(look) = updates.bases.get(&key).and_then(|check| check.last.as_ref()) else {
         return (BaseVerdict::Unknown, was);
     };
     let used = used(standing, base);

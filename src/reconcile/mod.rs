@@ -18,13 +18,13 @@ mod schedule;
 mod sight;
 mod standings;
 
-pub use checks::look;
+pub use checks::{answered, bases_of, inside_of, look, strangers_of};
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
 pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Watched, base_key, judge, watched};
 pub use overtaken::overtaken;
 pub use queue::next_wake;
-pub use rebuilds::held;
+pub use rebuilds::{held, tried_job};
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};

@@ -11,7 +11,7 @@ use super::judge::{Counting, News, Watched, base_key, is_at, is_kept, judge, wat
 use crate::config::{Cron, Image, Project};
 use crate::model::{
     BaseKey, CommitId, FailureKind, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason,
-    Rebuild, RefName, Standing, Tried, Updates, Write,
+    Rebuild, RefName, Standing, State, Tried, Updates, Write,
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,12 @@ pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
             }
         )),
     }
+}
+
+/// The live job that builds a released image again, if there is one.
+pub fn tried_job(node: &Node, state: &State) -> Option<JobId> {
+    let tried = state.updates.tried.get(node)?;
+    state.jobs.contains_key(&tried.job).then_some(tried.job)
 }
 
 impl Plan {

@@ -163,6 +163,25 @@ impl Store {
             .transpose()
     }
 
+    /// Whether a commit was built on a ref and failed, and never succeeded there.
+    pub fn has_failed(
+        &self,
+        project: &ProjectName,
+        reference: &RefName,
+        commit: &CommitId,
+    ) -> Result<bool, StoreError> {
+        let outcomes = self.rows(
+            "SELECT outcome FROM jobs WHERE project = ?1 AND ref = ?2 AND commit_id = ?3 AND outcome IS NOT NULL",
+            params![project.as_str(), reference.as_bytes(), commit.as_str()],
+            |row| get::<String>(row, 0),
+        )?;
+        let outcomes: Vec<Outcome> = outcomes.iter().filter_map(|word| Outcome::parse(word)).collect();
+        let failed = outcomes
+            .iter()
+            .any(|o| matches!(o, Outcome::Failed | Outcome::TimedOut));
+        Ok(failed && !outcomes.contains(&Outcome::Succeeded))
+    }
+
     /// The newest job of each ref that ever had one: of one project, or of all.
     pub fn newest_jobs(&self, project: Option<&ProjectName>) -> Result<Vec<JobRecord>, StoreError> {
         let ids = self.rows(

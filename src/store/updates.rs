@@ -4,7 +4,7 @@ use super::open::{Store, StoreError};
 use super::rows::{self, from_json, get, json};
 use super::write::execute;
 use crate::model::{
-    BaseKey, Check, Evidence, ImageName, ImageRef, ImageStatus, Look, Node, ProjectName, Standing, Updates,
+    BaseKey, Check, Elsewhere, Evidence, ImageName, ImageRef, ImageStatus, Look, Node, ProjectName, Standing, Updates,
 };
 use rusqlite::{Row, Transaction, params};
 use serde::Serialize;
@@ -34,14 +34,10 @@ impl Kind {
 impl Store {
     /// Everything that is known of updates.
     pub fn updates(&self) -> Result<Updates, StoreError> {
-        let elsewhere: BTreeMap<Node, Check<Option<Standing>>> = self
-            .known(Kind::Elsewhere)?
-            .into_iter()
-            .map(|(node, check)| (node, from_list(check)))
-            .collect();
+        let elsewhere: BTreeMap<Node, Check<Elsewhere>> = self.known(Kind::Elsewhere)?;
         let mut standings: BTreeMap<Node, Standing> = elsewhere
             .iter()
-            .filter_map(|(node, check)| Some((node.clone(), check.last.clone().flatten()?)))
+            .filter_map(|(node, check)| Some((node.clone(), check.last.clone()?.found?)))
             .collect();
         // What is on record is known better.
         standings.extend(self.standings()?);
@@ -135,31 +131,6 @@ fn node(row: &Row<'_>) -> Result<Node, StoreError> {
         reference: rows::reference(get(row, 1)?)?,
         image: ImageName::new(get::<String>(row, 2)?).map_err(|e| StoreError::Row(e.to_string()))?,
     })
-}
-
-/// In JSON, nothing that was found and nobody who has looked would be the same word: a list tells them apart.
-fn to_list(check: &Check<Option<Standing>>) -> Check<Vec<Standing>> {
-    Check {
-        last: check.last.as_ref().map(|found| found.iter().cloned().collect()),
-        trouble: check.trouble.clone(),
-        next: check.next,
-    }
-}
-
-fn from_list(check: Check<Vec<Standing>>) -> Check<Option<Standing>> {
-    Check {
-        last: check.last.map(|found| found.into_iter().next()),
-        trouble: check.trouble,
-        next: check.next,
-    }
-}
-
-pub(super) fn put_elsewhere(
-    transaction: &Transaction<'_>,
-    node: &Node,
-    check: Option<&Check<Option<Standing>>>,
-) -> Result<(), StoreError> {
-    put(transaction, Kind::Elsewhere, node, check.map(to_list).as_ref())
 }
 
 pub(super) fn put_base(

@@ -54,7 +54,9 @@ impl Store {
                 Write::Packages { node, check } => {
                     updates::put(&transaction, Kind::Packages, node, check.as_ref())?;
                 }
-                Write::Elsewhere { node, check } => updates::put_elsewhere(&transaction, node, check.as_ref())?,
+                Write::Elsewhere { node, check } => {
+                    updates::put(&transaction, Kind::Elsewhere, node, check.as_ref())?;
+                }
                 Write::Scheduled { node, heeded } => {
                     updates::put(&transaction, Kind::Scheduled, node, heeded.as_ref())?;
                 }

@@ -3,4 +3,5 @@
 mod random;
 mod rules;
 mod starvation;
+mod updates;
 mod world;

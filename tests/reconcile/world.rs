@@ -371,7 +371,11 @@ impl World {
     fn check_replay(&self, event: Event) {
         match &event {
             // Asking twice is two wishes.
-            Event::Recovered | Event::BuildRequested { .. } => return,
+            Event::Recovered | Event::BuildRequested { .. } | Event::RebuildRequested { .. } => return,
+            // Failures are counted.
+            Event::BaseSeen { result: Err(_), .. }
+            | Event::PackagesSeen { result: Err(_), .. }
+            | Event::ElsewhereSeen { result: Err(_), .. } => return,
             // An attempt that was interrupted for no reason of ours starts again at once: there is another to end.
             Event::AttemptEnded { job, .. } if self.state.jobs.get(job).is_some_and(Job::is_running) => return,
             _ => {}

@@ -2,8 +2,8 @@
 
 use super::*;
 use pipelined::model::{
-    BaseKey, Check, CheckTrouble, Compared, Evidence, Heeded, Look, Node, PackageUpdate, Packages, Rebuild, Standing,
-    Tried, Updates,
+    BaseKey, Check, CheckTrouble, Compared, Elsewhere, Evidence, Heeded, Look, Node, PackageUpdate, Packages, Rebuild,
+    Standing, Tried, Updates,
 };
 
 fn node_of(short: &[u8], image: &str) -> Node {
@@ -56,6 +56,10 @@ fn standing(id: i64, result: &ImageResult, references: &[&str], second: i64) -> 
         evidence: Evidence::Record,
         layers: Vec::new(),
     }
+}
+
+fn elsewhere(found: Option<Standing>) -> Elsewhere {
+    Elsewhere { checked: at(6), found }
 }
 
 fn found_elsewhere(n: u8) -> Standing {
@@ -121,10 +125,10 @@ fn everything() -> Updates {
         until: at(4),
     };
     let [a, b, c] = nodes;
-    let elsewhere = [
-        (a.clone(), check(Some(Some(found_elsewhere(1))))),
+    let strangers = [
+        (a.clone(), check(Some(elsewhere(Some(found_elsewhere(1)))))),
         // Looked for, and not found; and not looked for yet.
-        (b.clone(), check(Some(None))),
+        (b.clone(), check(Some(elsewhere(None)))),
         (c.clone(), check(None)),
     ];
     Updates {
@@ -136,7 +140,7 @@ fn everything() -> Updates {
         ]
         .into(),
         packages: [(a.clone(), check(Some(packages))), (b.clone(), check(None))].into(),
-        elsewhere: elsewhere.into(),
+        elsewhere: strangers.into(),
         scheduled: [
             (a.clone(), heeded("0 4 * * 1 Europe/Berlin")),
             (c.clone(), heeded("0 4 * * *")),
@@ -350,7 +354,7 @@ fn what_is_on_record_is_known_better_than_what_was_found_elsewhere() {
     let (_dir, mut store) = opened();
     let found = Write::Elsewhere {
         node: node(b"main"),
-        check: Some(check(Some(Some(found_elsewhere(1))))),
+        check: Some(check(Some(elsewhere(Some(found_elsewhere(1)))))),
     };
     record(&mut store, &[found]);
     assert_eq!(known(&store).standings[&node(b"main")], found_elsewhere(1));
