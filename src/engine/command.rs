@@ -1,5 +1,6 @@
 //! The engine's command, and what is known about it.
 
+use super::hold::Held;
 use super::probe::EngineInfo;
 use crate::config::EngineKind;
 use crate::model::{Failure, Step};
@@ -76,6 +77,7 @@ pub(super) fn pass_on(option: &str, pairs: &[(String, OsString)]) -> (Vec<OsStri
 pub struct Engine {
     pub(super) kind: EngineKind,
     known: Mutex<HashMap<Vec<Option<OsString>>, EngineInfo>>,
+    pub(super) held: Held,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
         Self {
             kind,
             known: Mutex::default(),
+            held: Held::default(),
         }
     }
 

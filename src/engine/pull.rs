@@ -173,7 +173,8 @@ impl Engine {
             Err(failure) => failure.message,
         };
         Err(Failure::errored(format!(
-            "{step}: cannot pull {name} ({trouble}): see build.log"
+            "{step}: cannot pull {name} ({trouble}): see {}",
+            runner.log_name()
         )))
     }
 }

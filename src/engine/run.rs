@@ -299,7 +299,11 @@ impl Ended<'_> {
 }
 
 impl State {
-    fn started(&self) -> bool {
+    pub(super) fn out_of_memory(&self) -> bool {
+        self.oom_killed
+    }
+
+    pub(super) fn started(&self) -> bool {
         !self.started_at.is_empty() && !self.started_at.starts_with(NEVER.trim_end_matches('Z'))
     }
 }

@@ -160,8 +160,11 @@ impl<'a> Attempt<'a> {
         self.end(Step::Checkout, checked_out)?;
         self.callback(Step::Prepare, project.prepare_callback.as_deref())
             .await?;
+        // From the first look at a base until nothing is built on it any more.
+        let held = self.work.engine.hold_images().await;
         let planned = self.plan_images(&env).await.map_err(|failure| (Step::Pull, failure))?;
         self.build_images(&env, &planned).await?;
+        drop(held);
         self.run(&env).await?;
         self.release(&planned).await?;
         self.copy_and_tell(&env).await

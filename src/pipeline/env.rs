@@ -93,6 +93,13 @@ pub(super) fn job_env(project: &Project, job: &Job, dir: &Path) -> (JobEnv, Resu
     (env, result)
 }
 
+/// The environment of a project without a job.
+pub(super) fn project_env(project: &Project) -> (JobEnv, Result<(), Failure>) {
+    let (mut env, result) = layers(project);
+    env.run.extend(env.public.iter().cloned());
+    (env, result)
+}
+
 /// Reads a secret, to be masked; what the engine gives to the build it reads by itself.
 fn secret_file(file: &SecretFile) -> Result<Vec<u8>, String> {
     let path = file.resolve().map_err(|error| error.to_string())?;

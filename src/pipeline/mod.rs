@@ -3,6 +3,7 @@
 //! A pipeline knows its job and nothing of the queue: whether it is tried again is told to it, and what becomes of its
 //! result is not its business.
 
+mod access;
 mod attempt;
 mod bases;
 mod build;
@@ -11,6 +12,7 @@ mod desk;
 mod env;
 mod foresight;
 mod images;
+mod inside;
 mod kaniko;
 mod labels;
 mod locks;
@@ -26,11 +28,13 @@ mod stage;
 mod unchanged;
 mod work;
 
+pub use access::pull_access;
 pub use attempt::run;
 pub use build::scratch;
 pub use desk::{Announced, Desk};
 pub use env::project_variables;
 pub use foresight::{Foresight, StandsOn};
+pub use inside::{Inside, inside};
 pub use locks::ReleaseLocks;
 pub use prepare::releases_on;
 pub use question::question;

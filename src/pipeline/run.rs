@@ -49,6 +49,11 @@ impl Attempt<'_> {
 
 /// What a container of the job sees of the job's variables.
 pub(super) fn container_variables(runner: &Runner, env: &JobEnv) -> Vec<(String, OsString)> {
+    variables_of(env, |name| runner.variable(name))
+}
+
+/// The same, with the values from elsewhere.
+pub(super) fn variables_of(env: &JobEnv, value: impl Fn(&str) -> Option<OsString>) -> Vec<(String, OsString)> {
     let image = [
         "BUILD_IMAGE",
         "BUILD_IMAGE_NAME",
@@ -58,6 +63,6 @@ pub(super) fn container_variables(runner: &Runner, env: &JobEnv) -> Vec<(String,
     .map(str::to_owned);
     let names = env.run.iter().chain(&image);
     names
-        .filter_map(|name| Some((name.clone(), runner.variable(name)?)))
+        .filter_map(|name| Some((name.clone(), value(name)?)))
         .collect()
 }

@@ -1,16 +1,15 @@
 //! From the engine's storage to where a registry, or a later attempt, can have it.
 
+use super::access::pull_access;
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::kaniko::OUT;
 use super::prepare::Prepared;
-use crate::engine::{PullAccess, RegistryAccess};
+use crate::engine::PullAccess;
 use crate::model::{Content, Digest, Failure, ImageName, ImageRef, Step};
-use crate::registry::{Archive, auth_json};
+use crate::registry::Archive;
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Attempt<'_> {
     /// Pushes an image to its staging reference. What is released later is copied from there, byte for byte.
@@ -102,40 +101,8 @@ impl Attempt<'_> {
 
     /// What the engine must be told to reach the registries of these references, where the config says something of them.
     pub(super) async fn access(&self, references: BTreeSet<ImageRef>, step: Step) -> Result<PullAccess, Failure> {
-        let mut access = self.no_access();
-        let mut logins = Vec::new();
-        for reference in &references {
-            let Some(settings) = self.work.registries.settings(reference.registry()) else {
-                continue;
-            };
-            let spoken = RegistryAccess {
-                insecure: settings.insecure,
-                ca_file: settings.ca_file.clone(),
-            };
-            access.registries.insert(reference.registry().to_owned(), spoken);
-            let found = self.work.registries.credentials(&self.runner, reference).await;
-            if let Some(login) = found.map_err(|error| error.into_failure(step))? {
-                logins.push((reference.registry().to_owned(), login));
-            }
-        }
-        if !logins.is_empty() {
-            access.authfile = Some(self.write_secret("auth.json", &auth_json(&logins), step)?);
-        }
-        Ok(access)
-    }
-
-    /// A file that only this user can read, and that goes with the attempt.
-    pub(super) fn write_secret(&self, name: &str, text: &str, step: Step) -> Result<PathBuf, Failure> {
-        let dir = self.directory.join(SECRETS);
-        let file = dir.join(name);
-        let written = std::fs::create_dir_all(&dir).and_then(|()| {
-            let _ = std::fs::remove_file(&file);
-            let mut open = std::fs::OpenOptions::new();
-            let mut new = open.write(true).create_new(true).mode(0o600).open(&file)?;
-            new.write_all(text.as_bytes())
-        });
-        written.map_err(|e| Failure::errored(format!("{step}: cannot write {}: {e}", file.display())))?;
-        Ok(file)
+        let places = (self.directory.join(PULLING), self.directory.join(SECRETS));
+        pull_access(&self.work.registries, &self.runner, &references, step, places).await
     }
 }
 

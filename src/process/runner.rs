@@ -78,7 +78,7 @@ impl Runner {
         let wall = humantime::format_duration(Duration::from_millis(begin.elapsed().as_millis() as u64));
         let ended = match result {
             Ok(done) => match done.log_error {
-                Some(error) => Err(Failure::errored(format!("{step}: cannot write build.log: {error}"))),
+                Some(error) => Err(Failure::errored(format!("{step}: cannot write {}: {error}", self.log_name()))),
                 None => self.status(step, argv, timeout, done.ended),
             },
             Err(error) => Err(not_run(step, &error)),
@@ -192,7 +192,7 @@ impl Runner {
     }
 
     /// Writes a line of ours to the log, without secrets: `=== TIME STEP: TEXT`, at the start of a line.
-    pub fn note(&self, step: Step, text: &str) {
+    pub fn note(&self, step: impl std::fmt::Display, text: &str) {
         let Some((path, _)) = &self.log else { return };
         let line = format!("=== {:.3} {step}: {}\n", Timestamp::now(), one_line(&self.mask(text)));
         let written = open_log(path).and_then(|mut file| {
@@ -202,8 +202,14 @@ impl Runner {
         });
         if let Err(error) = written {
             // The next command finds the same trouble and makes a failure of it.
-            tracing::warn!(path = %path.display(), %error, "cannot write build.log");
+            tracing::warn!(path = %path.display(), %error, "cannot write a log");
         }
+    }
+
+    /// What people know the log by.
+    pub fn log_name(&self) -> std::borrow::Cow<'_, str> {
+        let name = self.log.as_ref().and_then(|(path, _)| path.file_name());
+        name.map_or("build.log".into(), OsStr::to_string_lossy)
     }
 
     /// A copy with more environment.

@@ -77,6 +77,11 @@ impl Layout {
         self.workdir.join("pipelined.mirrors")
     }
 
+    /// What looks into released images need while they run; safe to remove while none does.
+    pub fn checks(&self) -> PathBuf {
+        self.workdir.join("pipelined.checks")
+    }
+
     /// What is being deleted.
     pub fn trash(&self) -> PathBuf {
         self.workdir.join("pipelined.trash")
