@@ -2,7 +2,6 @@
 //!
 //! It must never grow without end, and never have a secret in it: lines go through the runner, which masks them.
 
-use crate::process::Runner;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -69,16 +68,13 @@ impl CheckLog {
             false => said,
         }
     }
-
-    /// What is said about this look, in the log.
-    pub fn note(&self, runner: &Runner, text: &str) {
-        runner.note(WHO, text);
-    }
 }
 
 fn last_words(tail: &str) -> Option<String> {
-    let ours = |line: &&str| line.is_empty() || line.starts_with("=== ") || line.starts_with("pipelined: log_limit");
-    let last = tail.lines().rev().map(str::trim).find(|line| !ours(line))?;
+    // Of ours, and what podman says of its own end.
+    const LEFT_OUT: [&str; 3] = ["=== ", "pipelined: log_limit", "time=\""];
+    let left_out = |line: &&str| line.is_empty() || LEFT_OUT.iter().any(|start| line.starts_with(start));
+    let last = tail.lines().rev().map(str::trim).find(|line| !left_out(line))?;
     let shown = last.chars().filter(|c| !c.is_control()).take(LONGEST);
     Some(shown.collect())
 }

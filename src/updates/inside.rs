@@ -5,15 +5,15 @@
 //! could not find out.
 
 use super::Tools;
-use super::check_log::{CHECK_LOG, CheckLog};
-use super::verdict::{self, Found, MOST_BYTES, clean};
+use super::check_log::{CHECK_LOG, CheckLog, WHO};
+use super::verdict::{self, Found, MOST_BYTES};
 use crate::config::{Image, PackageCheck, Project};
 use crate::engine::{CheckEnd, CheckRequest, container_name};
 use crate::model::{
     CheckError, Digest, Failure, ImageRef, ImageResult, ImageStatus, Job, Node, Packages, Standing, Step,
 };
 use crate::pipeline::{inside, pull_access};
-use crate::process::{Marker, Runner};
+use crate::process::{Cancel, Marker, Runner};
 use crate::registry::RegistryError;
 use crate::workdir::Layout;
 use jiff::Timestamp;
@@ -29,6 +29,7 @@ const LIST_PACKAGES: &str = include_str!("list-packages.sh");
 /// Where the container has the directory for its result.
 const MOUNTED: &str = "/run/pipelined-update";
 const RESULT: &str = "result";
+const SCRIPT: &str = "list-packages.sh";
 /// Names the file for the result in the container.
 const RESULT_VARIABLE: &str = "PIPELINED_UPDATE_RESULT";
 
@@ -51,47 +52,51 @@ pub async fn look_inside(
     dir: Option<PathBuf>,
     job: Option<&Job>,
 ) -> Result<Packages, CheckError> {
+    let asked = match &image.update.packages {
+        PackageCheck::Off => return Err(plain("packages is off")),
+        PackageCheck::Auto => "packages = \"auto\"",
+        PackageCheck::Command(_) => "the command of packages",
+    };
+    let place = Place::of(standing).ok_or_else(|| plain("it is not known where the image is, or by which digest"))?;
     let marker = Marker::service(tools.runner.marker.instance());
     let own = Own::make(&tools.layout, &marker)?;
     let log = CheckLog::open(dir.as_deref(), &own.0, tools.log_limit);
-    let place = Place::of(standing).ok_or_else(|| plain("it is not known where the image is and by which digest"))?;
-    let result = image_result(image, standing);
-    let directory = dir.as_deref().unwrap_or(&own.0);
-    let inside = inside(project, job, directory, &result).map_err(|failure| plain(failure.message))?;
-    let runner = Runner {
+    let mut runner = Runner {
         marker,
         log: Some((log.path.clone(), tools.log_limit)),
-        masks: inside.masks,
-        ..tools.runner.with_env(inside.all)
+        ..tools.runner.clone()
     };
-    let look = Look {
-        tools,
-        image,
-        node,
-        commit: standing.commit.short(),
-        runner: &runner,
-        own: &own,
-        log: &log,
-        place: &place,
-        env: inside.container,
-        end: Instant::now() + image.update.timeout,
+    runner.note(WHO, &format!("{} {} {}: {asked} in {place}", node.project, node.reference, node.image));
+    let directory = dir.as_deref().unwrap_or(&own.0);
+    let found = match inside(project, job, directory, &image_result(image, standing)) {
+        Ok(inside) => {
+            runner = runner.with_env(inside.all);
+            runner.masks = inside.masks;
+            let look = Look {
+                tools,
+                image,
+                node,
+                commit: standing.commit.short(),
+                runner: &runner,
+                own: &own,
+                log: &log,
+                place: &place,
+                env: inside.container,
+                end: Instant::now() + image.update.timeout,
+            };
+            look.look().await
+        }
+        Err(failure) => Err(of_failure(failure)),
     };
-    let asked = match &image.update.packages {
-        PackageCheck::Off => return Err(plain("packages is off")),
-        PackageCheck::Auto => "packages = \"auto\"".to_owned(),
-        PackageCheck::Command(_) => "a command".to_owned(),
-    };
-    let what = format!("{} {} {}: {asked} in {place}", node.project, node.reference, node.image);
-    log.note(&runner, &what);
-    let found = look.look().await;
-    match &found {
-        Ok(found) => log.note(&runner, &verdict::in_words(found)),
-        Err(error) => log.note(&runner, &format!("error: {}", error.message)),
-    }
     let found = found.map_err(|error| CheckError {
-        message: clean_line(&runner.mask(&error.message)),
+        message: one_line(&runner.mask(&error.message)),
         ..error
-    })?;
+    });
+    match &found {
+        Ok(found) => runner.note(WHO, &verdict::in_words(found)),
+        Err(error) => runner.note(WHO, &format!("error: {}", error.message)),
+    }
+    let found = found?;
     Ok(Packages {
         image: place.digest().clone(),
         checked: Timestamp::now(),
@@ -213,7 +218,20 @@ impl Look<'_> {
         let info = engine
             .pull_ref(self.runner, Step::Pull, reference, &access, left)
             .await;
-        let info = info.map_err(|failure| self.trouble(&failure))?;
+        let info = match info {
+            Ok(info) => info,
+            Err(failure) => {
+                // It may have come all the same, just before it was cut off.
+                let runner = Runner {
+                    cancel: Cancel::new(),
+                    ..self.runner.clone()
+                };
+                let here = engine.inspect_image(&runner, Step::Pull, &reference.to_string()).await;
+                let here = here.ok().flatten().map(|info| info.id);
+                *pulled = here.filter(|id| !before.contains(id));
+                return Err(self.trouble(&failure));
+            }
+        };
         if !before.contains(&info.id) {
             *pulled = Some(info.id.clone());
         }
@@ -224,8 +242,15 @@ impl Look<'_> {
         let mount = self.own.mounted()?;
         let result = format!("{MOUNTED}/{RESULT}");
         self.env.push((RESULT_VARIABLE.to_owned(), result.into()));
-        let script = ["sh", "-c", LIST_PACKAGES].map(str::to_owned);
         let auto = self.image.update.packages == PackageCheck::Auto;
+        // Not as an argument: these are logged.
+        let script = ["sh".to_owned(), format!("{MOUNTED}/{SCRIPT}")];
+        if auto {
+            let file = mount.join(SCRIPT);
+            let written = std::fs::write(&file, LIST_PACKAGES)
+                .and_then(|()| std::fs::set_permissions(&file, Permissions::from_mode(0o644)));
+            written.map_err(|error| plain(format!("cannot write {SCRIPT}: {error}")))?;
+        }
         let project = self.node.project.as_str();
         let request = CheckRequest {
             image: id.as_str(),
@@ -316,7 +341,7 @@ fn of_registry(error: &RegistryError) -> CheckError {
     }
 }
 
-fn clean_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -1,5 +1,5 @@
-# Lists the packages of this image that would be upgraded. Runs as `sh -c` inside a container of the image that is thrown
-# away afterwards, and needs nothing but a shell and the image's own package manager.
+# Lists the packages of this image that would be upgraded. Runs inside of a container of the image that is thrown away
+# afterwards, and needs nothing but a shell and the image's own package manager.
 #
 # What it finds goes to the file that PIPELINED_UPDATE_RESULT names: UPGRADE_NEEDED or NO_UPGRADE_NEEDED, one line
 # `name old new` for each package, END. Everything else is for the log. Lists that cannot be had as they should be are a
