@@ -185,8 +185,14 @@ mod tests {
             })
         };
         assert_eq!(end(0, Some(state(true, false, false, 0))), Ok(CheckEnd::Exited(0)));
-        assert_eq!(end(100, Some(state(true, false, false, 100))), Ok(CheckEnd::Exited(100)));
-        assert_eq!(end(127, Some(state(true, false, false, 127))), Ok(CheckEnd::Exited(127)));
+        assert_eq!(
+            end(100, Some(state(true, false, false, 100))),
+            Ok(CheckEnd::Exited(100))
+        );
+        assert_eq!(
+            end(127, Some(state(true, false, false, 127))),
+            Ok(CheckEnd::Exited(127))
+        );
         assert_eq!(end(127, Some(state(false, false, false, 0))), Ok(CheckEnd::NotStarted));
         for (code, state) in [
             (0, None),

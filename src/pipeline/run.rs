@@ -62,7 +62,5 @@ pub(super) fn variables_of(env: &JobEnv, value: impl Fn(&str) -> Option<OsString
     ]
     .map(str::to_owned);
     let names = env.run.iter().chain(&image);
-    names
-        .filter_map(|name| Some((name.clone(), value(name)?)))
-        .collect()
+    names.filter_map(|name| Some((name.clone(), value(name)?))).collect()
 }

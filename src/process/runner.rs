@@ -78,7 +78,10 @@ impl Runner {
         let wall = humantime::format_duration(Duration::from_millis(begin.elapsed().as_millis() as u64));
         let ended = match result {
             Ok(done) => match done.log_error {
-                Some(error) => Err(Failure::errored(format!("{step}: cannot write {}: {error}", self.log_name()))),
+                Some(error) => Err(Failure::errored(format!(
+                    "{step}: cannot write {}: {error}",
+                    self.log_name()
+                ))),
                 None => self.status(step, argv, timeout, done.ended),
             },
             Err(error) => Err(not_run(step, &error)),

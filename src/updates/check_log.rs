@@ -62,7 +62,9 @@ impl CheckLog {
 
     /// Where to look for more, as the end of an error message.
     pub fn hint(&self) -> String {
-        let said = self.last_words().map_or_else(String::new, |words| format!(" ({words})"));
+        let said = self
+            .last_words()
+            .map_or_else(String::new, |words| format!(" ({words})"));
         match self.lasting {
             true => format!("{said}: see {CHECK_LOG}"),
             false => said,

@@ -66,7 +66,10 @@ pub async fn look_inside(
         log: Some((log.path.clone(), tools.log_limit)),
         ..tools.runner.clone()
     };
-    runner.note(WHO, &format!("{} {} {}: {asked} in {place}", node.project, node.reference, node.image));
+    runner.note(
+        WHO,
+        &format!("{} {} {}: {asked} in {place}", node.project, node.reference, node.image),
+    );
     let directory = dir.as_deref().unwrap_or(&own.0);
     let found = match inside(project, job, directory, &image_result(image, standing)) {
         Ok(inside) => {
@@ -186,9 +189,12 @@ impl Look<'_> {
         };
         let (reference, id) = match self.place {
             Place::Storage(id) => {
-                return inspect(id.as_str())
-                    .await?
-                    .ok_or_else(|| plain(format!("{id}: it is not in the storage of {} any more", engine.program())));
+                return inspect(id.as_str()).await?.ok_or_else(|| {
+                    plain(format!(
+                        "{id}: it is not in the storage of {} any more",
+                        engine.program()
+                    ))
+                });
             }
             Place::Registry(reference, _, id) => (reference, id),
         };
@@ -215,9 +221,7 @@ impl Look<'_> {
         let access = pull_access(&self.tools.registries, self.runner, &references, Step::Pull, places).await;
         let access = access.map_err(of_failure)?;
         let left = self.left()?;
-        let info = engine
-            .pull_ref(self.runner, Step::Pull, reference, &access, left)
-            .await;
+        let info = engine.pull_ref(self.runner, Step::Pull, reference, &access, left).await;
         let info = match info {
             Ok(info) => info,
             Err(failure) => {
@@ -275,7 +279,10 @@ impl Look<'_> {
                 ));
             }
             CheckEnd::NotStarted => {
-                return Err(plain(format!("the command cannot be started in this image{}", self.log.hint())));
+                return Err(plain(format!(
+                    "the command cannot be started in this image{}",
+                    self.log.hint()
+                )));
             }
         };
         let file = read_result(&mount.join(RESULT)).map_err(plain)?;
@@ -283,9 +290,11 @@ impl Look<'_> {
             true => verdict::of_script(exit, file.as_deref()),
             false => verdict::of_command(exit, file.as_deref()),
         };
-        found.map_err(|why| match exit {
-            0 | 3 if auto => plain(why),
-            _ => plain(format!("{why}{}", self.log.hint())),
+        found.map_err(|why| match (auto, self.log.lasting) {
+            // Its own words are enough.
+            (true, true) if exit != 3 => plain(format!("{why}: see {CHECK_LOG}")),
+            (true, _) => plain(why),
+            (false, _) => plain(format!("{why}{}", self.log.hint())),
         })
     }
 
@@ -300,7 +309,10 @@ impl Look<'_> {
 
     fn too_long(&self) -> CheckError {
         let timeout = humantime::format_duration(self.image.update.timeout);
-        plain(format!("it was ended after its timeout of {timeout}{}", self.log.hint()))
+        plain(format!(
+            "it was ended after its timeout of {timeout}{}",
+            self.log.hint()
+        ))
     }
 
     /// The engine's trouble; with the last words, because its own are few.
@@ -397,8 +409,8 @@ impl Own {
     /// The part of it that a container may write to, as whichever user it is on this machine.
     fn mounted(&self) -> Result<PathBuf, CheckError> {
         let path = self.0.join("mounted");
-        let made = std::fs::create_dir(&path)
-            .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o777)));
+        let made =
+            std::fs::create_dir(&path).and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o777)));
         made.map_err(|error| plain(format!("cannot make {}: {error}", path.display())))?;
         Ok(path)
     }

@@ -16,6 +16,7 @@ needed=0
 
 fail() {
   printf 'cannot tell whether there are updates: %s\n' "$*"
+  printf 'ERROR %s\n' "$*" >"$PIPELINED_UPDATE_RESULT"
   exit 1
 }
 
@@ -28,6 +29,17 @@ run() {
     printf '%s\n' "$line" >&3
   done 3>"$out"
   read -r code <"$work/code" || fail "$1 left no exit code"
+}
+
+# Fails for the exit code of the last command, with the last thing that it said.
+failed() {
+  last=
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+    *[!\ ]*) last=$line ;;
+    esac
+  done <"$out"
+  fail "$1 ended with exit code $code${last:+ ($last)}"
 }
 
 # An update: name, old version (- if it is not there yet), new version.
@@ -58,19 +70,24 @@ no_line_like() {
 with_apt() {
   # Nothing is signed by whom the image does not trust, but files need not be handed to another user.
   options="-o APT::Sandbox::User=root -o Acquire::Languages=none -o APT::Update::Error-Mode=any"
-  run apt-get $options indextargets
-  [ "$code" = 0 ] || fail "apt-get does not know its sources (exit code $code)"
-  [ -s "$out" ] || fail "apt has no sources"
   # Old ones end well although something could not be fetched.
   run apt-get $options update
-  [ "$code" = 0 ] || fail "apt-get update ended with exit code $code"
   no_line_like 'E: *'
   no_line_like 'Err:*'
   no_line_like 'W: *Failed to fetch*'
   no_line_like 'W: *index files failed to download*'
   no_line_like 'W: *signature verification*'
+  [ "$code" = 0 ] || failed "apt-get update"
+  asked=0
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+    Get:* | Hit:*) asked=1 ;;
+    esac
+  done <"$out"
+  [ "$asked" = 1 ] || fail "apt has no sources"
   run apt-get $options -o Debug::NoLocking=1 --simulate dist-upgrade
-  [ "$code" = 0 ] || fail "apt-get dist-upgrade ended with exit code $code"
+  no_line_like 'E: *'
+  [ "$code" = 0 ] || failed "apt-get dist-upgrade"
   # Inst NAME [OLD] (NEW Origin [arch]) [more]; without [OLD] if it is new
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in
@@ -106,7 +123,7 @@ with_apk() {
   set -f
   [ "$sources" = 1 ] || fail "apk has no repositories"
   run apk update
-  [ "$code" = 0 ] || fail "apk update ended with exit code $code"
+  [ "$code" = 0 ] || failed "apk update"
   no_line_like 'ERROR:*'
   no_line_like 'WARNING: Ignoring*'
   no_line_like 'WARNING: opening*'
@@ -114,7 +131,7 @@ with_apk() {
   no_line_like 'WARNING: fetching*'
   no_line_like '* unavailable, * stale;*'
   run apk upgrade --simulate
-  [ "$code" = 0 ] || fail "apk upgrade ended with exit code $code"
+  [ "$code" = 0 ] || failed "apk upgrade"
   no_line_like 'ERROR:*'
   # (1/2) Upgrading NAME (OLD -> NEW), ( 2/12) Installing NAME (NEW)
   while IFS= read -r line || [ -n "$line" ]; do
@@ -160,7 +177,7 @@ no_repository_is_skipped() {
 # The version of an installed package: NAME.ARCH.
 installed() {
   old=-
-  run rpm -q --qf '%{EVR}\n' "$1"
+  run /usr/bin/rpm -q --qf '%{EVR}\n' "$1"
   [ "$code" = 0 ] || return 0
   while IFS= read -r line || [ -n "$line" ]; do old=$line; done <"$out"
 }
@@ -168,13 +185,13 @@ installed() {
 with_dnf() {
   no_repository_is_skipped
   run "$1" -q repolist
-  [ "$code" = 0 ] || fail "$1 repolist ended with exit code $code"
+  [ "$code" = 0 ] || failed "$1 repolist"
   [ -s "$out" ] || fail "$1 has no repositories"
   run "$1" --refresh '--setopt=*.skip_if_unavailable=0' check-update
   case $code in
   0) return ;;
   100) needed=1 ;;
-  *) fail "$1 check-update ended with exit code $code" ;;
+  *) failed "$1 check-update" ;;
   esac
   # There are some. Which ones is told by another question, one a line whatever the width.
   run "$1" -q repoquery --upgrades --latest-limit=1 --qf '@ %{name} %{arch} %{evr}\n'
@@ -194,7 +211,7 @@ with_yum() {
   case $code in
   0) return ;;
   100) needed=1 ;;
-  *) fail "yum check-update ended with exit code $code" ;;
+  *) failed "yum check-update" ;;
   esac
   # NAME.ARCH VERSION REPOSITORY, after an empty line; what is too long goes on in the next line.
   list=$out out=$work/version
@@ -232,7 +249,7 @@ nevra() {
 with_microdnf() {
   no_repository_is_skipped
   run microdnf --refresh --assumeno upgrade
-  [ "$code" = 0 ] || fail "microdnf upgrade ended with exit code $code"
+  [ "$code" = 0 ] || failed "microdnf upgrade"
   no_line_like '*libdnf-WARNING*'
   # A table, with what each package replaces below it; then how many there are.
   section=
@@ -272,7 +289,7 @@ with_pacman() {
   *--disable-sandbox*) options="$options --disable-sandbox" ;;
   esac
   run pacman $options --sync --refresh
-  [ "$code" = 0 ] || fail "pacman could not refresh its databases (exit code $code)"
+  [ "$code" = 0 ] || failed "pacman --sync --refresh"
   no_line_like 'error:*'
   # 0 with some, 1 with none, and 1 for every error.
   run pacman --query --upgrades
@@ -281,7 +298,7 @@ with_pacman() {
   case $code in
   0) ;;
   1) [ ! -s "$out" ] || fail "what pacman said is not understood" ;;
-  *) fail "pacman ended with exit code $code" ;;
+  *) failed "pacman --query --upgrades" ;;
   esac
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in

@@ -10,11 +10,15 @@ pub(super) const MOST_BYTES: u64 = 1 << 20;
 const MOST_PACKAGES: usize = 10_000;
 /// Characters of a name or a version.
 const LONGEST_WORD: usize = 200;
+/// Of why there is no result.
+const LONGEST_REASON: usize = 500;
 
 const NEEDED: &str = "UPGRADE_NEEDED";
 const NOT_NEEDED: &str = "NO_UPGRADE_NEEDED";
 /// The last line of our own script's results: what is cut off does not have it.
 const END: &str = "END";
+/// The beginning of the file if it could not find out.
+const FAILED: &[u8] = b"ERROR ";
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +42,10 @@ pub(super) fn of_script(exit: i64, file: Option<&[u8]>) -> Result<Found, String>
              command"
                 .to_owned(),
         ),
-        (exit, _) => Err(format!("it exited with {exit}")),
+        (exit, file) => Err(match file.and_then(|file| file.strip_prefix(FAILED)) {
+            Some(why) => clean(String::from_utf8_lossy(why).trim(), LONGEST_REASON),
+            None => format!("it exited with {exit}"),
+        }),
     }
 }
 
@@ -47,7 +54,11 @@ pub(super) fn of_command(exit: i64, file: Option<&[u8]>) -> Result<Found, String
     let by_exit = match exit {
         0 => false,
         100 | 101 => true,
-        exit => return Err(format!("the command exited with {exit}: 0 is no update, 100 and 101 are some")),
+        exit => {
+            return Err(format!(
+                "the command exited with {exit}: 0 is no update, 100 and 101 are some"
+            ));
+        }
     };
     let Some(file) = file else {
         return Ok(Found {
@@ -57,7 +68,9 @@ pub(super) fn of_command(exit: i64, file: Option<&[u8]>) -> Result<Found, String
     };
     let found = read(&String::from_utf8_lossy(file))?;
     match by_exit && !found.needed {
-        true => Err(format!("the command exited with {exit}, and its result is {NOT_NEEDED}")),
+        true => Err(format!(
+            "the command exited with {exit}, and its result is {NOT_NEEDED}"
+        )),
         false => Ok(found),
     }
 }
@@ -69,7 +82,11 @@ fn read(text: &str) -> Result<Found, String> {
     let needed = match lines.next() {
         Some(NEEDED) => true,
         Some(NOT_NEEDED) => false,
-        _ => return Err(format!("the first line of the result is neither {NEEDED} nor {NOT_NEEDED}")),
+        _ => {
+            return Err(format!(
+                "the first line of the result is neither {NEEDED} nor {NOT_NEEDED}"
+            ));
+        }
     };
     let mut updates = Vec::new();
     for (number, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -82,9 +99,9 @@ fn read(text: &str) -> Result<Found, String> {
         };
         if updates.len() < MOST_PACKAGES {
             updates.push(PackageUpdate {
-                name: clean(name),
-                old: Some(clean(old)).filter(|old| old != "-"),
-                new: Some(clean(new)),
+                name: clean(name, LONGEST_WORD),
+                old: Some(clean(old, LONGEST_WORD)).filter(|old| old != "-"),
+                new: Some(clean(new, LONGEST_WORD)),
             });
         }
     }
@@ -92,9 +109,9 @@ fn read(text: &str) -> Result<Found, String> {
 }
 
 /// Text from an image, as it can be shown: no control characters, and not too much of it.
-pub(super) fn clean(text: &str) -> String {
+fn clean(text: &str, longest: usize) -> String {
     let shown = text.chars().map(|c| if c.is_control() { '?' } else { c });
-    shown.take(LONGEST_WORD).collect()
+    shown.take(longest).collect()
 }
 
 /// One line for people.
@@ -169,7 +186,11 @@ mod tests {
 
     #[test]
     fn packages_are_recorded_as_they_can_be_shown() {
-        let found = of_command(0, Some(b"UPGRADE_NEEDED\nopenssl 3.0.1 3.0.2\nnew - 1\n\x1b[31mred 1 \xff\n")).unwrap();
+        let found = of_command(
+            0,
+            Some(b"UPGRADE_NEEDED\nopenssl 3.0.1 3.0.2\nnew - 1\n\x1b[31mred 1 \xff\n"),
+        )
+        .unwrap();
         let expected = [
             update("openssl", Some("3.0.1"), "3.0.2"),
             update("new", None, "1"),
@@ -180,7 +201,11 @@ mod tests {
         let many: String = (0..MOST_PACKAGES + 5).map(|n| format!("p{n} 1 2\n")).collect();
         let found = of_command(100, Some(format!("UPGRADE_NEEDED\n{many}").as_bytes())).unwrap();
         assert_eq!(found.updates.len(), MOST_PACKAGES);
-        assert!(in_words(&found).ends_with("p19 1 → 2, and 9980 more"), "{}", in_words(&found));
+        assert!(
+            in_words(&found).ends_with("p19 1 → 2, and 9980 more"),
+            "{}",
+            in_words(&found)
+        );
     }
 
     #[test]
@@ -200,6 +225,8 @@ mod tests {
         }
         assert_eq!(needed(0, None), None);
         assert_eq!(needed(1, Some("NO_UPGRADE_NEEDED\nEND\n")), None);
+        assert_eq!(of_script(1, Some(b"ERROR no\nnetwork\n")).unwrap_err(), "no?network");
+        assert!(of_script(0, Some(b"ERROR no network\n")).is_err());
         assert!(of_script(3, None).unwrap_err().contains("use a command"));
     }
 

@@ -63,11 +63,16 @@ fn what_the_registry_has_lost_is_an_error_even_if_it_is_here() {
     bench.script("exit 0");
     let image = bench.push(&registry.host(), &["--tls-verify=false"]);
     assert_eq!(bench.found(&image), (false, vec![]));
-    let repository = registry.data().join("docker/registry/v2/repositories/app/_manifests/revisions");
+    let repository = registry
+        .data()
+        .join("docker/registry/v2/repositories/app/_manifests/revisions");
     std::fs::remove_dir_all(repository).unwrap();
     let error = bench.error(&image);
     let digest = image.digest.as_ref().unwrap();
-    assert!(error.contains(&format!("app@{digest}: the registry has lost it")), "{error}");
+    assert!(
+        error.contains(&format!("app@{digest}: the registry has lost it")),
+        "{error}"
+    );
     let host = registry.host();
     drop(registry);
     let error = bench.error(&image);

@@ -23,24 +23,40 @@ fn a_command_says_it_by_its_exit_code_or_its_file() {
     ];
     for (script, needed, updates) in good {
         bench.script(script);
-        assert_eq!(bench.found(&image), (*needed, updates.iter().map(|u| (*u).to_owned()).collect()), "{script}");
+        assert_eq!(
+            bench.found(&image),
+            (*needed, updates.iter().map(|u| (*u).to_owned()).collect()),
+            "{script}"
+        );
     }
     let bad: &[(String, &str)] = &[
-        ("echo oops >&2; exit 7".to_owned(), "exited with 7: 0 is no update, 100 and 101 are some (oops): see update-check.log"),
+        (
+            "echo oops >&2; exit 7".to_owned(),
+            "exited with 7: 0 is no update, 100 and 101 are some (oops): see update-check.log",
+        ),
         ("exit 1".to_owned(), "exited with 1"),
         ("exit 125".to_owned(), "exited with 125"),
         ("exit 126".to_owned(), "exited with 126"),
         ("exit 127".to_owned(), "exited with 127"),
         ("sh -c 'kill -KILL $$'; exit $?".to_owned(), "exited with 137"),
         (write("NO_UPGRADE_NEEDED") + "; exit 7", "exited with 7"),
-        (write("NO_UPGRADE_NEEDED") + "; exit 100", "its result is NO_UPGRADE_NEEDED"),
+        (
+            write("NO_UPGRADE_NEEDED") + "; exit 100",
+            "its result is NO_UPGRADE_NEEDED",
+        ),
         (write(""), "neither"),
         (write("maybe"), "neither"),
         (write("NO_UPGRADE_NEEDED\\nopenssl 1 2"), "there is more in it"),
         ("mkdir \"$PIPELINED_UPDATE_RESULT\"".to_owned(), "not a regular file"),
         ("mkfifo \"$PIPELINED_UPDATE_RESULT\"".to_owned(), "not a regular file"),
-        ("ln -s /etc/hostname \"$PIPELINED_UPDATE_RESULT\"".to_owned(), "cannot be read"),
-        ("yes | head -c 2000000 >\"$PIPELINED_UPDATE_RESULT\"".to_owned(), "more than 1048576 bytes"),
+        (
+            "ln -s /etc/hostname \"$PIPELINED_UPDATE_RESULT\"".to_owned(),
+            "cannot be read",
+        ),
+        (
+            "yes | head -c 2000000 >\"$PIPELINED_UPDATE_RESULT\"".to_owned(),
+            "more than 1048576 bytes",
+        ),
     ];
     for (script, words) in bad {
         bench.script(script);
@@ -51,9 +67,14 @@ fn a_command_says_it_by_its_exit_code_or_its_file() {
     bench.command(&["no-such-command"]);
     assert!(bench.error(&image).contains("cannot be started in this image"));
     let log = bench.log();
-    let headers = log.lines().filter(|line| line.contains("update check: p refs/heads/main app: "));
+    let headers = log
+        .lines()
+        .filter(|line| line.contains("update check: p refs/heads/main app: "));
     assert_eq!(headers.count(), good.len() + bad.len() + 1, "{log}");
-    assert!(log.contains("oops\n") && log.contains("1 update: openssl 3.0.1 → 3.0.2"), "{log}");
+    assert!(
+        log.contains("oops\n") && log.contains("1 update: openssl 3.0.1 → 3.0.2"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -67,7 +88,14 @@ fn the_container_has_few_rights_and_nothing_of_the_host() {
     );
     assert!(bench.found(&image).0);
     let log = bench.log();
-    for line in ["\n0\n", "NoNewPrivs:\t1", "\nwritable\n", "\nchown\n", "\nno mknod\n", "\nno mount\n"] {
+    for line in [
+        "\n0\n",
+        "NoNewPrivs:\t1",
+        "\nwritable\n",
+        "\nchown\n",
+        "\nno mknod\n",
+        "\nno mount\n",
+    ] {
         assert!(log.contains(line), "{line}: {log}");
     }
     // CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID.
@@ -113,7 +141,11 @@ fn the_project_is_seen_as_a_test_sees_it_and_secrets_are_masked() {
     std::fs::remove_file(&env_file).unwrap();
     let error = bench.error(&image);
     assert!(error.contains("cannot read the env_file"), "{error}");
-    assert!(bench.log().contains("update check: error: cannot read the env_file"), "{}", bench.log());
+    assert!(
+        bench.log().contains("update check: error: cannot read the env_file"),
+        "{}",
+        bench.log()
+    );
 }
 
 #[test]
@@ -123,7 +155,9 @@ fn without_a_directory_there_is_no_log_and_the_error_says_it() {
     let gone = bench.scratch.join("gone");
     for dir in [None, Some(gone.clone())] {
         bench.script("echo oops; exit 7");
-        let error = block_on(bench.look_with(&image, dir.clone(), None)).unwrap_err().message;
+        let error = block_on(bench.look_with(&image, dir.clone(), None))
+            .unwrap_err()
+            .message;
         assert!(error.ends_with("(oops)"), "{error}");
         bench.script("exit 100");
         assert!(block_on(bench.look_with(&image, dir, None)).unwrap().needed);

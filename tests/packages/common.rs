@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use pipelined::config::{EngineKind, Image, Overrides, PackageCheck, Project, RegistrySettings, load};
 use pipelined::engine::Engine;
 use pipelined::git::{Asker, Mirrors};
-use pipelined::model::{
-    CheckError, CommitId, Digest, Evidence, ImageRef, Job, Node, Packages, RefName, Standing,
-};
+use pipelined::model::{CheckError, CommitId, Digest, Evidence, ImageRef, Job, Node, Packages, RefName, Standing};
 use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::registry::Registries;
 use pipelined::updates::{CHECK_LOG, Tools, look_inside};
@@ -122,8 +120,14 @@ impl Bench {
 
     pub fn build_in(&self, name: &str, context: &Path) -> Standing {
         let tag = format!("localhost/{name}:latest");
-        self.podman
-            .run(&["build", "--quiet", "--network=host", "--tag", &tag, &context.display().to_string()]);
+        self.podman.run(&[
+            "build",
+            "--quiet",
+            "--network=host",
+            "--tag",
+            &tag,
+            &context.display().to_string(),
+        ]);
         self.local(&tag)
     }
 

@@ -24,13 +24,22 @@ fn docker_looks_into_images_too() {
         .push(("DOCKER_HOST".into(), docker.host.clone().into()));
     let run = |args: &[&str]| {
         let mut command = Command::new("docker");
-        command.args(args).env("DOCKER_HOST", &docker.host).env("DOCKER_BUILDKIT", "0");
+        command
+            .args(args)
+            .env("DOCKER_HOST", &docker.host)
+            .env("DOCKER_BUILDKIT", "0");
         crate::rootfs::run(&mut command).trim().to_owned()
     };
     let context = bench.scratch.join("context");
     busybox_context(&context);
     std::fs::rename(context.join("Containerfile"), context.join("Dockerfile")).unwrap();
-    run(&["build", "--quiet", "--network=none", "--tag=busybox", &context.display().to_string()]);
+    run(&[
+        "build",
+        "--quiet",
+        "--network=none",
+        "--tag=busybox",
+        &context.display().to_string(),
+    ]);
     let id = run(&["image", "inspect", "--format", "{{.Id}}", "busybox"]);
     let image = standing("localhost/busybox:latest", Some(&id), None);
     bench.script(
@@ -38,7 +47,10 @@ fn docker_looks_into_images_too() {
     );
     assert_eq!(bench.found(&image), (true, vec!["a 1 2".to_owned()]));
     let log = bench.log();
-    assert!(log.contains("NoNewPrivs:\t1") && log.contains("CapBnd:\t00000000000000eb"), "{log}");
+    assert!(
+        log.contains("NoNewPrivs:\t1") && log.contains("CapBnd:\t00000000000000eb"),
+        "{log}"
+    );
     bench.script("exit 9");
     assert!(bench.error(&image).contains("exited with 9"));
     bench.command(&["no-such-command"]);

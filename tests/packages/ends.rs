@@ -17,9 +17,18 @@ fn a_deaf_command_is_ended_after_the_timeout() {
     bench.script(DEAF);
     let begin = Instant::now();
     let error = bench.error(&image);
-    assert!(error.contains("after its timeout of 4s (deaf): see update-check.log"), "{error}");
+    assert!(
+        error.contains("after its timeout of 4s (deaf): see update-check.log"),
+        "{error}"
+    );
     assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
-    assert!(bench.log().contains("update check: error: it was ended after its timeout"), "{}", bench.log());
+    assert!(
+        bench
+            .log()
+            .contains("update check: error: it was ended after its timeout"),
+        "{}",
+        bench.log()
+    );
 }
 
 #[test]
@@ -60,6 +69,9 @@ fn what_a_killed_daemon_leaves_is_found() {
         let (engine, runner) = (&bench.tools.engine, &bench.tools.runner);
         engine.cleanup(runner, Scope::Instance("packages")).await.unwrap();
         assert_eq!(bench.podman.containers(), Vec::<String>::new());
-        assert!(!bench.tools.layout.checks().exists() || std::fs::read_dir(bench.tools.layout.checks()).unwrap().count() == 0);
+        assert!(
+            !bench.tools.layout.checks().exists()
+                || std::fs::read_dir(bench.tools.layout.checks()).unwrap().count() == 0
+        );
     });
 }

@@ -27,7 +27,11 @@ pub fn build(bench: &Bench, name: &str, packages: &[&str], lines: &str) {
         .arg(format!("--files-from={}", list.display()))
         .arg(format!("--file={}", archive.display()))
         .args(["--owner=0", "--group=0"]));
-    std::fs::write(context.join("passwd"), "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/:/bin/false\n").unwrap();
+    std::fs::write(
+        context.join("passwd"),
+        "root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/:/bin/false\n",
+    )
+    .unwrap();
     let lines = format!("FROM scratch\nADD rootfs.tar /\nCOPY passwd /etc/passwd\n{lines}");
     std::fs::write(context.join("Containerfile"), lines).unwrap();
     bench.build_in(name, &context);
@@ -45,7 +49,9 @@ pub fn run(command: &mut Command) -> String {
 /// The files of packages and of what they need, by their real paths.
 fn files(packages: &[&str]) -> BTreeSet<PathBuf> {
     // Of no package: the links of a merged /usr, and the shell by its usual name.
-    let mut files: BTreeSet<PathBuf> = ["/bin", "/sbin", "/lib", "/lib64", "/usr/bin/sh"].map(PathBuf::from).into();
+    let mut files: BTreeSet<PathBuf> = ["/bin", "/sbin", "/lib", "/lib64", "/usr/bin/sh"]
+        .map(PathBuf::from)
+        .into();
     let all = with_what_they_need(packages);
     let names = run(Command::new("dpkg-query").arg("--listfiles").args(&all));
     for line in names.lines().filter(|line| line.starts_with('/') && *line != "/.") {
@@ -82,13 +88,18 @@ fn with_what_they_need(packages: &[&str]) -> BTreeSet<String> {
         for provides in provides.split(',').map(name) {
             provided.insert(provides, package.to_owned());
         }
-        let alternatives = depends.split(',').map(|one| one.split('|').map(name).collect::<Vec<_>>());
+        let alternatives = depends
+            .split(',')
+            .map(|one| one.split('|').map(name).collect::<Vec<_>>());
         needs.insert(package.to_owned(), alternatives.collect::<Vec<_>>());
     }
     let mut found = BTreeSet::new();
     let mut open: Vec<String> = packages.iter().map(|&package| package.to_owned()).collect();
     while let Some(package) = open.pop() {
-        assert!(needs.contains_key(&package), "{package} is not installed, see `make deps`");
+        assert!(
+            needs.contains_key(&package),
+            "{package} is not installed, see `make deps`"
+        );
         for alternatives in &needs[&package] {
             let there = |name: &String| needs.contains_key(name).then(|| name.clone());
             let there = |name: &String| there(name).or_else(|| provided.get(name).cloned());
