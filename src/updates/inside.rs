@@ -200,7 +200,9 @@ impl Look<'_> {
         };
         // Asked first: an engine does not say why it cannot pull, and what the registry has lost is an error also if it is
         // still here.
-        match self.tools.registries.head(self.runner, reference).await {
+        let asked = self.tools.registries.head(self.runner, reference);
+        let answer = tokio::time::timeout(self.left()?, asked).await;
+        match answer.map_err(|_| self.too_long())? {
             Ok(Some(_)) => {}
             Ok(None) | Err(RegistryError::Missing { .. }) => {
                 return Err(plain(format!("{reference}: the registry has lost it")));

@@ -2,9 +2,11 @@
 
 use crate::common::{Bench, block_on};
 use crate::support::podman::BUSYBOX;
+use crate::support::servers::faults::{Fault, Faults};
 use crate::support::servers::registry::{Registry, RegistryOptions};
 use pipelined::config::{RegistryLogin, RegistrySettings, SecretFile};
 use std::path::Path;
+use std::time::Duration;
 
 fn insecure(host: &str) -> (String, RegistrySettings) {
     let settings = RegistrySettings {
@@ -116,4 +118,30 @@ fn logins_and_private_authorities_are_those_of_the_config() {
     std::fs::write(&password, "wrong\n").unwrap();
     let error = bench.error(&image);
     assert!(error.contains("does not let us in"), "{error}");
+}
+
+#[test]
+fn a_registry_that_throttles_or_hangs_is_left_alone() {
+    let mut bench = Bench::new();
+    let registry = Registry::start(&bench.scratch);
+    let proxy = Faults::start(registry.port(), |_| {
+        Some(Fault::Answer(429, "Retry-After: 600\r\n".to_owned()))
+    });
+    bench.registries([insecure(&proxy.host())]);
+    bench.script("exit 100");
+    let pushed = bench.push(&registry.host(), &["--tls-verify=false"]);
+    let digest = pushed.digest.as_ref().unwrap().as_str();
+    let image = crate::common::standing(&format!("{}/app:1", proxy.host()), None, Some(digest));
+    let error = block_on(bench.look(&image)).unwrap_err();
+    let wait = error.not_before.unwrap().duration_since(jiff::Timestamp::now());
+    assert!((500..=600).contains(&wait.as_secs()), "{error:?}");
+    assert!(error.message.contains("wants to be left alone"), "{error:?}");
+
+    // All of it has a deadline, also what is no command.
+    let proxy = Faults::start(registry.port(), |_| Some(Fault::Hang));
+    bench.registries([insecure(&proxy.host())]);
+    bench.image.update.timeout = Duration::from_secs(2);
+    let image = crate::common::standing(&format!("{}/app:1", proxy.host()), None, Some(digest));
+    let error = bench.error(&image);
+    assert!(error.contains("after its timeout of 2s"), "{error}");
 }

@@ -1,8 +1,28 @@
 //! Commands of the user's: what they say, and what is never taken for "no update".
 
-use crate::common::{Bench, block_on};
+use crate::common::{Bench, COMMIT, block_on};
 use crate::support::podman::BUSYBOX;
+use pipelined::model::{CommitId, Job, JobId, JobState, Outcome, ProjectName, Reason, RefName};
 use std::path::Path;
+
+fn job() -> Job {
+    Job {
+        id: JobId(3),
+        project: ProjectName::new("p").unwrap(),
+        reference: RefName::new(b"refs/heads/main".to_vec()).unwrap(),
+        commit: CommitId::new(COMMIT).unwrap(),
+        number: 7,
+        reason: Reason::NewCommit,
+        cause: String::new(),
+        place: 3,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        state: JobState::Done(Outcome::Succeeded),
+        attempts: 1,
+        note: String::new(),
+        failure: None,
+        rebuild: None,
+    }
+}
 
 #[test]
 fn a_command_says_it_by_its_exit_code_or_its_file() {
@@ -132,6 +152,14 @@ fn the_project_is_seen_as_a_test_sees_it_and_secrets_are_masked() {
         "PIPELINED_UPDATE_RESULT=/run/pipelined-update/result\n",
     ] {
         assert!(log.contains(line), "{line}: {log}");
+    }
+    assert!(!log.contains("BUILD_COMMIT"), "{log}");
+    // The job that released it is on record, and then its variables are there too.
+    let found = block_on(bench.look_with(&image, Some(bench.dir.clone()), Some(&job())));
+    assert!(found.unwrap().needed);
+    let log = bench.log();
+    for line in [format!("BUILD_COMMIT={COMMIT}\n"), "BUILD_NUMBER=7\n".to_owned()] {
+        assert!(log.contains(&line), "{line}: {log}");
     }
     bench.script("echo the token $TOKEN is wrong; exit 3");
     let error = bench.error(&image);

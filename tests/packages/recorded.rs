@@ -125,8 +125,8 @@ Conf libc-bin (2.28-10+deb10u2 Debian:10.13/oldoldstable [amd64])";
     );
 }
 
-// apk-tools 2.14 and 3.0: src/app_update.c for the last line of `update` and its exit code, which counts what is unavailable
-// or stale; src/commit.c for the lines of `upgrade --simulate`, whose numbers are padded since 3.0; the packages are those of
+// apk-tools 2.14 and 3.0, of which 2.14.10 was run for the warnings and errors, which end with 0 for what is on the same
+// machine; src/app_update.c for the last line of `update` and its exit code, which counts what is unavailable or stale; src/commit.c for the lines of `upgrade --simulate`, whose numbers are padded since 3.0; the packages are those of
 // saltstack/salt pull request 36921.
 const APK_UPDATE: &str = "fetch https://dl-cdn.alpinelinux.org/alpine/v3.19/main/x86_64/APKINDEX.tar.gz
 v3.19.1-70-g7e8d2ac8f54 [https://dl-cdn.alpinelinux.org/alpine/v3.19/main]
@@ -147,10 +147,11 @@ fn apk() {
     let old = format!("WARNING: This apk-tools is OLD! Some packages might not function properly.\n{none}");
     let ignored = "WARNING: Ignoring https://dl-cdn.alpinelinux.org/alpine/v3.19/main: No such file or directory
 OK: 15 distinct packages available";
-    let unavailable = "ERROR: https://dl-cdn.alpinelinux.org/alpine/v3.19/main: temporary error (try again later)
-1 unavailable, 0 stale; 15 distinct packages available";
-    let untrusted = "ERROR: https://dl-cdn.alpinelinux.org/alpine/v3.19/main: UNTRUSTED signature
-1 unavailable, 0 stale; 15 distinct packages available";
+    let gone = "WARNING: opening /gone: No such file or directory\nOK: 0 distinct packages available";
+    let down = "fetch http://127.0.0.1:1/x/x86_64/APKINDEX.tar.gz
+WARNING: updating and opening http://127.0.0.1:1/x: could not connect to server (check repositories file)
+1 unavailable, 0 stale; 0 distinct packages available";
+    let untrusted = "WARNING: opening /repo/new: UNTRUSTED signature\nOK: 0 distinct packages available";
     let broken = "ERROR: unable to select packages:
   foo-1.0-r0:
     breaks: world[foo=0.9-r0]";
@@ -175,9 +176,19 @@ OK: 15 distinct packages available";
                 Err("WARNING: Ignoring"),
             ),
             (
+                "gone",
+                vec![(update, gone, 0), (upgrade, none, 0)],
+                Err("WARNING: opening /gone"),
+            ),
+            (
                 "down",
-                vec![(update, unavailable, 1), (upgrade, none, 0)],
-                Err("apk update ended with exit code 1"),
+                vec![(update, down, 1), (upgrade, none, 0)],
+                Err("apk update ended with exit code 1 (1 unavailable"),
+            ),
+            (
+                "quiet",
+                vec![(update, down, 0), (upgrade, none, 0)],
+                Err("WARNING: updating and opening"),
             ),
             (
                 "untrusted",
