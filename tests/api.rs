@@ -1,8 +1,8 @@
 //! The control socket: nobody else's at any moment, found by any path, and hung by no client.
 
 use pipelined::api::{
-    Cancelled, ClientError, Command, DaemonStatus, Polled, Queued, Refused, Reloaded, SOCKET, SocketFile, bind, call,
-    call_within, serve,
+    Cancelled, ClientError, Command, DaemonStatus, Polled, Queued, Refused, Reloaded, SOCKET, SocketFile, UpdatesRound,
+    UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
 use serde_json::{Value, json};
@@ -111,6 +111,19 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
             },
             Command::Cancel { jobs, answer } => answer.send(Ok(jobs)).unwrap(),
             Command::Poll { project, answer } => answer.send(Ok(if project.is_some() { 1 } else { 3 })).unwrap(),
+            Command::Updates { asked, answer } => match asked.images.is_empty() {
+                true => answer.send(Ok(UpdatesStarted { round: 4 })).unwrap(),
+                false => answer.send(Err(Refused("no such image".to_owned()))).unwrap(),
+            },
+            Command::UpdatesRound { round, answer } => {
+                let round = UpdatesRound {
+                    done: 1,
+                    of: round as usize,
+                    images: Vec::new(),
+                    failed: Vec::new(),
+                };
+                answer.send(Ok(round)).unwrap();
+            }
             Command::Reload(answer) => answer.send(Ok("nothing changed".to_owned())).unwrap(),
         }
     }
@@ -123,6 +136,10 @@ fn every_request_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!((status.pid, status.mode.as_str()), (7, "running"));
     let Queued { job } = fake.post("/build", json!({"project": "ruby", "ref": "main"})).unwrap();
     assert_eq!(job, JobId(12));
+    let UpdatesStarted { round } = fake.post("/updates", json!({"rebuild": true})).unwrap();
+    assert_eq!(round, 4);
+    let round: UpdatesRound = call(&fake.workdir, Method::GET, "/updates/4", None).unwrap();
+    assert!(!round.is_finished() && round.of == 4);
     let Cancelled { jobs } = fake.post("/cancel", json!({"jobs": [1, 2]})).unwrap();
     assert_eq!(jobs, [JobId(1), JobId(2)]);
     assert_eq!(fake.post::<Polled>("/poll", json!({})).unwrap().remotes, 3);

@@ -1,5 +1,6 @@
 //! Requests to the daemon.
 
+use super::updates::{UpdatesAsked, UpdatesRound, UpdatesStarted};
 use crate::model::{JobId, ProjectName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,20 @@ pub enum Command {
         project: Option<ProjectName>,
         /// How many remotes are being asked.
         answer: Answer<usize>,
+    },
+    /// Check released images now.
+    Updates {
+        /// Which, and what then.
+        asked: UpdatesAsked,
+        /// Where to ask how it goes.
+        answer: Answer<UpdatesStarted>,
+    },
+    /// How do the checks go?
+    UpdatesRound {
+        /// Which.
+        round: u64,
+        /// So.
+        answer: Answer<UpdatesRound>,
     },
     /// Read the config again, as HUP does. Refused with the diagnostics if it is bad.
     Reload(Answer<String>),

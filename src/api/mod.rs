@@ -8,9 +8,14 @@ mod command;
 mod message;
 mod server;
 mod socket;
+mod updates;
 
 pub use client::{ClientError, DEADLINE, call, call_within};
 pub use command::{Answer, Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
 pub use message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
 pub use server::serve;
 pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};
+pub use updates::{
+    BaseUpdates, CheckState, FailedLook, ImageUpdates, InsideUpdates, UpdateState, UpdatesAsked, UpdatesRound,
+    UpdatesStarted,
+};

@@ -5,8 +5,9 @@
 
 use super::command::{Answer, Command, Refused};
 use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+use super::updates::UpdatesAsked;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +48,8 @@ fn router(tx: Sender) -> Router {
         .route("/cancel", post(cancel))
         .route("/poll", post(poll))
         .route("/reload", post(reload))
+        .route("/updates", post(updates))
+        .route("/updates/{round}", get(updates_round))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such request") })
         .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "not with this method") })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -88,6 +91,19 @@ async fn poll(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear
     };
     let command = |answer| Command::Poll { project, answer };
     Ok(ask(&tx, command, |remotes| Polled { remotes }).await)
+}
+
+async fn updates(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let asked: UpdatesAsked = match body.is_empty() {
+        true => UpdatesAsked::default(),
+        false => read(&body)?,
+    };
+    let command = |answer| Command::Updates { asked, answer };
+    Ok(ask(&tx, command, |started| started).await)
+}
+
+async fn updates_round(State(tx): State<Sender>, Path(round): Path<u64>) -> Response {
+    ask(&tx, |answer| Command::UpdatesRound { round, answer }, |round| round).await
 }
 
 async fn reload(State(tx): State<Sender>) -> Response {

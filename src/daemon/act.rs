@@ -111,9 +111,10 @@ impl Daemon {
                     }
                 }
                 // Begun above, with its directory; answered where it was asked.
-                Effect::Start(_) | Effect::Queued(_) => {}
-                Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
-                Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {}
+                Effect::Start(_) | Effect::Queued(_) | Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
+                Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {
+                    self.check(effect.clone(), None);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use super::happening::Happening;
 use super::logging::LevelHandle;
 use super::notify::{self, Watchdog};
 use super::polls::Polls;
+use super::updates::Checks;
 use super::watch::ConfigWatch;
 use crate::api::Command;
 use crate::config::Config;
@@ -57,6 +58,7 @@ pub(super) struct Daemon {
     pub tell: mpsc::UnboundedSender<Happening>,
     pub asking: Asking,
     pub polls: Polls,
+    pub checks: Checks,
     pub running: HashMap<JobId, Running>,
     /// Polling troubles that were told already.
     pub troubles: HashMap<ProjectName, String>,
@@ -91,6 +93,7 @@ impl Daemon {
             desk,
             announcements,
             polls: Polls::new(asking.clone(), &config),
+            checks: Checks::default(),
             asking,
             running: HashMap::new(),
             troubles: troubles
@@ -191,6 +194,7 @@ impl Daemon {
                 commit,
                 answer,
             } => self.build_requested(project, reference, commit, answer),
+            Happening::Checked { answer, round } => self.checked(answer, round),
             Happening::ConfigFileChanged | Happening::Reload => {
                 // The outcome is in the log.
                 let _ = self.reload();

@@ -1,5 +1,6 @@
 //! Everything that can wake the loop, in one closed enum.
 
+use super::updates::Answer;
 use crate::api::Refused;
 use crate::model::{CommitId, JobId, ProjectName, RefName};
 use crate::pipeline::Finished;
@@ -17,6 +18,8 @@ pub(super) enum Happening {
         commit: CommitId,
         answer: oneshot::Sender<Result<JobId, Refused>>,
     },
+    /// A check of a released image has its answer, for the planner or for a round.
+    Checked { answer: Answer, round: Option<u64> },
     /// The config's file has changed.
     ConfigFileChanged,
     /// HUP.

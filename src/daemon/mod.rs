@@ -15,7 +15,10 @@ mod recover;
 mod reload;
 mod request;
 mod start;
+mod update_view;
+mod updates;
 mod watch;
 
 pub use door::{DaemonError, Options};
 pub use start::run;
+pub use update_view::{check_state, image_updates};

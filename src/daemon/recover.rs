@@ -7,6 +7,7 @@ use crate::pipeline::{project_variables, scratch, tidy};
 use crate::process::sweep;
 use crate::reconcile::Event;
 use crate::store::JobFilter;
+use crate::updates::tidy_looks;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +32,7 @@ impl Daemon {
             tracing::warn!(jobs, "the last daemon did not stop cleanly: its jobs run again");
         }
         self.tidy();
+        tidy_looks(&self.layout);
         let cleanup = self.clean_engine(&instance, &interrupted);
         if tokio::time::timeout(ENGINE_PATIENCE, cleanup).await.is_err() {
             tracing::error!("the engine does not answer: what the last daemon left there stays");

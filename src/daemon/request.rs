@@ -32,6 +32,12 @@ impl Daemon {
             Command::Poll { project, answer } => {
                 let _ = answer.send(self.poll(project.as_ref()));
             }
+            Command::Updates { asked, answer } => {
+                let _ = answer.send(self.updates_asked(&asked));
+            }
+            Command::UpdatesRound { round, answer } => {
+                let _ = answer.send(self.updates_round(round));
+            }
             Command::Reload(answer) => {
                 let _ = answer.send(self.reload().map_err(Refused));
             }

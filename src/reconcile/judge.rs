@@ -219,7 +219,8 @@ fn sibling_verdict(
         ..node.clone()
     };
     let Some(there) = updates.standings.get(&of_sibling) else {
-        return BaseVerdict::Unknown;
+        // It is not released by itself, and is only built with this one.
+        return BaseVerdict::Fixed;
     };
     let newer: Option<JobId> = there.job.filter(|_| there.job > standing.job);
     match (newer, &there.id) {

@@ -309,7 +309,7 @@ impl Turn<'_> {
         };
         let ended = Some((outcome, rounded(self.now)));
         for (node, tried) in about {
-            let tried = holds.then(|| Tried { ended, ..tried });
+            let tried = holds.then_some(Tried { ended, ..tried });
             self.put_tried(&node, tried);
         }
     }
