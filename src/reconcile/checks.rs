@@ -181,6 +181,30 @@ pub fn inside_of(state: &State, config: &Config) -> Vec<Node> {
     wanted.map(|watched| watched.node.clone()).collect()
 }
 
+/// When each check is due that is to be made; what was never looked for elsewhere is due since ever.
+pub fn due(state: &State, config: &Config) -> BTreeMap<Question, Timestamp> {
+    let updates = &state.updates;
+    let bases = wanted(state, config).into_iter().map(|(base, wanted)| {
+        let at = wanted.due(&base, updates.bases.get(&base));
+        (Question::Base(base), at)
+    });
+    let inside = watched(state, config).filter(is_looked_into);
+    let inside = inside.map(|image| (Question::Inside(image.node.clone()), inside_due(&image, state)));
+    let elsewhere = strangers(state, config).map(|stranger| {
+        let check = updates.elsewhere.get(&stranger.node);
+        let at = check.map_or(Timestamp::MIN, |check| check.next);
+        (Question::Elsewhere(stranger.node), at)
+    });
+    bases.chain(inside).chain(elsewhere).collect()
+}
+
+fn inside_due(image: &Watched<'_>, state: &State) -> Timestamp {
+    match state.updates.packages.get(image.node) {
+        Some(check) => check.next,
+        None => spread(image.standing.verified, image.image.update.every, image.node),
+    }
+}
+
 fn is_looked_into(watched: &Watched<'_>) -> bool {
     watched.image.update.packages != PackageCheck::Off && watched.standing.known_by().is_some()
 }
@@ -289,9 +313,7 @@ impl Turn<'_> {
             due.push((at, Question::Base(base), effect));
         }
         for image in watched(self.state, self.config).filter(is_looked_into) {
-            let check = self.state.updates.packages.get(image.node);
-            let first = || spread(image.standing.verified, image.image.update.every, image.node);
-            let at = check.map_or_else(first, |check| check.next);
+            let at = inside_due(&image, self.state);
             let at = sane(at, image.image.update.every, self.now);
             let node = image.node.clone();
             due.push((at, Question::Inside(node.clone()), Effect::LookInside(node)));

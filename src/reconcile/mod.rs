@@ -18,7 +18,7 @@ mod schedule;
 mod sight;
 mod standings;
 
-pub use checks::{answered, bases_of, inside_of, look, strangers_of};
+pub use checks::{answered, bases_of, due, inside_of, look, strangers_of};
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
 pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Watched, base_key, judge, watched};
