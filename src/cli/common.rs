@@ -23,6 +23,8 @@ pub enum Exit {
     NoDaemon = 4,
     /// Another daemon has the workdir.
     InUse = 5,
+    /// There are updates: what apt-check and dnf say it with.
+    Updates = 100,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,8 +1,10 @@
 //! What there is to say of one image on one ref. Pure.
 
+use crate::api::ImageUpdates;
 use crate::config::Project;
 use crate::model::{
-    BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageStatus, Job, JobId, ProjectName, RefName, Release,
+    BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageStatus, Job, JobId, Node, ProjectName, RefName, Release,
+    Standing,
 };
 use crate::store::ImageRecord;
 use jiff::Timestamp;
@@ -39,6 +41,21 @@ pub(super) struct ImageView {
     pub at: Option<Timestamp>,
     /// What it stands on.
     pub bases: Vec<BaseUsed>,
+    /// The job that built it again last and came to the same content, if that is newer.
+    pub unchanged: Option<Verified>,
+    /// What is new below it; none if it is not released, or not kept up to date.
+    pub updates: Option<ImageUpdates>,
+}
+
+/// A build that came to the content that is there.
+#[derive(Debug, Serialize)]
+pub(super) struct Verified {
+    /// The job.
+    pub job: JobId,
+    /// When.
+    pub at: Timestamp,
+    /// Why it was built, or what was compared.
+    pub note: String,
 }
 
 /// A release reference.
@@ -77,7 +94,24 @@ impl ImageView {
             job: None,
             at: None,
             bases: Vec::new(),
+            unchanged: None,
+            updates: None,
         }
+    }
+
+    /// Of what is released, and was not built here.
+    pub fn elsewhere(node: &Node, standing: &Standing, job: Option<&Job>) -> Self {
+        let stands = job.map_or(("current", String::new()), live_state);
+        let (project, image, reference) = (&node.project, &node.image, &node.reference);
+        let mut view = Self::bare(project.clone(), image.clone(), Some(reference.clone()), stands);
+        let released = standing.released.iter().cloned();
+        view.released = released
+            .map(|reference| ReleasedView { reference, now: None })
+            .collect();
+        view.digest = standing.known_by().cloned();
+        view.id = standing.id.clone();
+        view.bases = standing.bases.clone();
+        view
     }
 
     /// Of a record; what is told of its content is that of the last good build.
@@ -87,7 +121,16 @@ impl ImageView {
         stands: Stands,
         releases: &BTreeMap<ImageRef, Release>,
     ) -> Self {
+        let is_unchanged = newest.result.status == ImageStatus::Unchanged;
+        let unchanged = is_unchanged.then(|| Verified {
+            job: newest.job,
+            at: newest.at,
+            note: newest.result.note.clone(),
+        });
+        // What it was built on again holds.
+        let verified = is_unchanged.then(|| newest.result.bases.clone());
         let mut view = Self::bare(newest.project, newest.result.image, Some(newest.reference), stands);
+        view.unchanged = unchanged;
         if let Some(good) = good {
             let now = |reference: &ImageRef| {
                 let release = releases.get(reference)?;
@@ -108,7 +151,7 @@ impl ImageView {
             view.commit = Some(good.commit);
             view.job = Some(good.job);
             view.at = Some(good.at);
-            view.bases = good.result.bases;
+            view.bases = verified.unwrap_or(good.result.bases);
         }
         view
     }
@@ -131,16 +174,27 @@ fn live_state(job: &Job) -> Stands {
     }
 }
 
-/// How an image stands. `known` tells whether the config is; `job` is the one that is live on the ref.
+/// What is known of a ref beside its images.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RefStands<'a> {
+    /// The job that is live on it.
+    pub job: Option<&'a Job>,
+    /// Its tip.
+    pub tip: Option<&'a CommitId>,
+    /// Whether the tip was built and failed.
+    pub tip_failed: bool,
+}
+
+/// How an image stands. `known` tells whether the config is.
 pub(super) fn state_of(
     config: Option<&Project>,
     known: bool,
     good: Option<&ImageRecord>,
     newest: &ImageRecord,
-    job: Option<&Job>,
-    tip: Option<&CommitId>,
+    on: RefStands<'_>,
     releases: &BTreeMap<ImageRef, Release>,
 ) -> Stands {
+    let RefStands { job, tip, tip_failed } = on;
     if let Some(job) = job {
         return live_state(job);
     }
@@ -160,19 +214,28 @@ pub(super) fn state_of(
     if tip.is_none() {
         return ("outdated", "its ref is gone, or not followed any more".to_owned());
     }
-    if tip.is_some_and(|tip| *tip != newest.commit) {
-        let tip = tip.map(CommitId::short).unwrap_or_default();
-        return ("outdated", format!("the ref is at {tip}, which was not built"));
+    if let Some(tip) = tip.filter(|tip| **tip != newest.commit) {
+        let tip = tip.short();
+        let why = match tip_failed {
+            true => format!("the ref is at {tip}, whose build failed"),
+            false => format!("the ref is at {tip}, which was not built"),
+        };
+        return ("outdated", why);
     }
     let Some(good) = good else {
         return ("never built", String::new());
     };
+    // What came to the same content was built with the config and on the bases of that build.
+    let built = match newest.result.status {
+        ImageStatus::Unchanged => newest,
+        _ => good,
+    };
     if let Some((project, image)) = image
-        && image.fingerprint(&project.env) != good.result.fingerprint
+        && image.fingerprint(&project.env) != built.result.fingerprint
     {
         return ("outdated", "its config has changed since".to_owned());
     }
-    match good.result.bases.iter().find_map(|base| moved(base, releases)) {
+    match built.result.bases.iter().find_map(|base| moved(base, releases)) {
         Some(why) => ("outdated", why),
         None => ("current", String::new()),
     }

@@ -3,19 +3,23 @@
 //! From the record alone: it must never ask a registry or an engine.
 
 use super::common::{ConfigArgs, Exit};
-use super::image_view::{ImageView, state_of};
+use super::image_view::{ImageView, RefStands, state_of};
 use super::place::{Place, must_be_known};
 use super::style::{Style, plain};
 use super::time::ago;
-use crate::config::Project;
-use crate::model::{ImageName, Job, ProjectName, RefName};
-use crate::store::{JobFilter, Store, StoreError};
+use super::update_story;
+use crate::api::{BaseUpdates, ImageUpdates};
+use crate::config::{Config, Project};
+use crate::daemon::image_updates;
+use crate::model::{Digest, ImageName, Job, Node, ProjectName, RefName, State};
+use crate::reconcile::watched;
+use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-/// Show every image: state, digest, release references, bases
+/// Show every image: state, digest, release references, bases, and what is new below it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,8 +69,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> anyhow::Result<Vec<ImageView>> {
     let mut records = BTreeMap::new();
     let mut releases = BTreeMap::new();
-    let mut live: Vec<Job> = Vec::new();
-    let mut tips = BTreeMap::new();
+    let state = store.map(Store::load_state).transpose()?.unwrap_or_default();
+    let live: Vec<Job> = state.jobs.values().cloned().collect();
+    let now = Timestamp::now();
     if let Some(store) = store {
         let mut references = BTreeSet::new();
         for (good, newest) in store.images(only)? {
@@ -78,17 +83,12 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
             records.entry(key).or_insert_with(Vec::new).push((good, newest));
         }
         releases = store.releases(&references)?;
-        let filter = JobFilter {
-            project: only.cloned(),
-            live: true,
-            ..JobFilter::default()
-        };
-        live.extend(store.jobs(&filter)?.into_iter().map(|record| record.job));
-        for project in store.project_names()? {
-            let refs = store.refs(&project)?;
-            tips.insert(project, refs);
-        }
     }
+    let mut below = place
+        .config
+        .as_ref()
+        .map(|config| what_is_below(&state, config))
+        .unwrap_or_default();
     let configured = place.config.iter().flat_map(|config| config.projects.values());
     let configured: BTreeMap<(&ProjectName, &ImageName), &Project> = configured
         .filter(|project| only.is_none_or(|only| project.name == *only))
@@ -107,20 +107,79 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
     );
     let mut views = Vec::new();
     for (project, image) in keys {
+        let begun = views.len();
         let config = configured.get(&(&project, &image)).copied();
         let known = place.config.is_some();
         let of_image = records.remove(&(project.clone(), image.clone())).unwrap_or_default();
-        if of_image.is_empty() {
-            views.push(ImageView::never_built(&project, &image, &live));
-        }
         for (good, newest) in of_image {
-            let job = newest_live(&live, &project, &newest.reference);
-            let tip = tips.get(&project).and_then(|refs| refs.get(&newest.reference));
-            let state = state_of(config, known, good.as_ref(), &newest, job, tip, &releases);
-            views.push(ImageView::new(good, newest, state, &releases));
+            let tip = state
+                .projects
+                .get(&project)
+                .and_then(|seen| seen.refs.get(&newest.reference));
+            let on = RefStands {
+                job: newest_live(&live, &project, &newest.reference),
+                tip,
+                tip_failed: match (store, tip) {
+                    (Some(store), Some(tip)) if *tip != newest.commit => {
+                        store.has_failed(&project, &newest.reference, tip)?
+                    }
+                    _ => false,
+                },
+            };
+            let stands = state_of(config, known, good.as_ref(), &newest, on, &releases);
+            let node = Node {
+                project: project.clone(),
+                reference: newest.reference.clone(),
+                image: image.clone(),
+            };
+            let view = ImageView::new(good, newest, stands, &releases);
+            views.push(with_updates(view, below.remove(&node), now));
+        }
+        let elsewhere = below.extract_if(.., |node, _| node.project == project && node.image == image);
+        for (node, updates) in elsewhere {
+            let Some(standing) = state.updates.standings.get(&node) else {
+                continue;
+            };
+            let view = ImageView::elsewhere(&node, standing, newest_live(&live, &project, &node.reference));
+            views.push(with_updates(view, Some(updates), now));
+        }
+        if views.len() == begun {
+            let mut view = ImageView::never_built(&project, &image, &live);
+            view.why = elsewhere_trouble(&state, &project, &image).unwrap_or(view.why);
+            views.push(view);
         }
     }
     Ok(views)
+}
+
+/// How what is kept up to date stands to what is below it.
+fn what_is_below(state: &State, config: &Config) -> BTreeMap<Node, ImageUpdates> {
+    let images = watched(state, config);
+    images
+        .map(|image| (image.node.clone(), image_updates(image, state, &state.updates)))
+        .collect()
+}
+
+/// With what is new below it: that counts if nothing else is said of the image.
+fn with_updates(mut view: ImageView, updates: Option<ImageUpdates>, now: Timestamp) -> ImageView {
+    if let Some(updates) = &updates
+        && view.state == "current"
+        && let Some((state, why)) = update_story::stands(updates, now)
+    {
+        (view.state, view.why) = (state, why);
+    }
+    view.updates = updates;
+    view
+}
+
+/// Why it is not known whether an image was built elsewhere.
+fn elsewhere_trouble(state: &State, project: &ProjectName, image: &ImageName) -> Option<String> {
+    let mut checks = state.updates.elsewhere.iter();
+    checks.find_map(|(node, check)| {
+        let trouble = check.trouble.as_ref()?;
+        let is_meant = node.project == *project && node.image == *image;
+        is_meant.then(|| format!("here; it cannot be looked for where it is released: {}", trouble.error))
+    })
 }
 
 /// The job that will change the ref next: the one that runs, else the first that waits.
@@ -165,11 +224,39 @@ fn print(out: &mut impl Write, views: &[ImageView], now: Timestamp) -> std::io::
         if let (Some(at), Some(job), Some(commit)) = (view.at, view.job, &view.commit) {
             writeln!(out, "  built     {} by job {job} at {}", ago(at, now), commit.short())?;
         }
-        for base in &view.bases {
-            let digest = base.digests.first().or(base.id.as_ref());
-            let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
-            writeln!(out, "  base      {}{digest}", plain(&base.name))?;
+        if let Some(unchanged) = &view.unchanged {
+            let (at, job) = (ago(unchanged.at, now), unchanged.job);
+            writeln!(out, "  verified  {at} by job {job}: built again, with the same content")?;
         }
+        if let Some(origin) = view.updates.as_ref().and_then(update_story::origin) {
+            writeln!(out, "  built     {}", plain(&origin))?;
+        }
+        print_below(out, view, now)?;
+    }
+    Ok(())
+}
+
+fn print_below(out: &mut impl Write, view: &ImageView, now: Timestamp) -> std::io::Result<()> {
+    let name = |name: &str, digest: Option<&Digest>| {
+        let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
+        plain(&format!("{name}{digest}"))
+    };
+    let bases: &[BaseUpdates] = view.updates.as_ref().map_or(&[], |updates| &updates.bases);
+    for base in bases {
+        writeln!(out, "  base      {}", name(&base.name, base.from.as_ref()))?;
+        writeln!(out, "            {}", plain(&update_story::base(base, now)))?;
+    }
+    // Those that are not looked at.
+    for base in view.bases.iter().filter(|_| bases.is_empty()) {
+        let digest = base.digests.first().or(base.id.as_ref());
+        writeln!(out, "  base      {}", name(&base.name, digest))?;
+    }
+    let Some(updates) = &view.updates else { return Ok(()) };
+    if let Some(inside) = &updates.packages {
+        writeln!(out, "  packages  {}", plain(&update_story::inside(inside, now)))?;
+    }
+    if let Some(at) = updates.scheduled {
+        writeln!(out, "  schedule  {}", update_story::scheduled(at, now))?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod images;
 pub mod init;
 mod log;
 mod man;
+mod news;
 mod place;
 mod plan;
 mod poll;
@@ -28,6 +29,9 @@ mod status;
 mod style;
 mod table;
 mod time;
+mod update_story;
+mod update_summary;
+mod updates;
 mod view;
 mod waiting;
 
@@ -48,7 +52,8 @@ Begin with:
   pipelined plan -c ./pipelined.toml       what would be built?
   pipelined run -c ./pipelined.toml        build it, and go on watching
 
-Exit codes: 0 fine, 1 failed, 2 usage, 3 bad config, 4 no daemon there, 5 workdir in use"
+Exit codes: 0 fine, 1 failed, 2 usage, 3 bad config, 4 no daemon there, 5 workdir in use,
+100 there are updates (`pipelined updates`)"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -65,6 +70,7 @@ enum Verb {
     Build(build::Args),
     Cancel(cancel::Args),
     Poll(poll::Args),
+    Updates(updates::Args),
     Reload(reload::Args),
     Plan(plan::Args),
     Check(check::Args),
@@ -86,6 +92,7 @@ impl Verb {
             Self::Build(args) => build::run(args),
             Self::Cancel(args) => cancel::run(args),
             Self::Poll(args) => poll::run(args),
+            Self::Updates(args) => updates::run(args),
             Self::Reload(args) => reload::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Check(args) => check::run(args),

@@ -136,7 +136,12 @@ pub(super) fn must_be_known(project: &ProjectName, known: &BTreeSet<ProjectName>
 
 /// Fails if no daemon answers.
 pub(super) fn must_run(workdir: &Path) -> anyhow::Result<DaemonStatus> {
-    ask(workdir, hyper::Method::GET, "/status", None)
+    get(workdir, "/status")
+}
+
+/// Asks the daemon how something is.
+pub(super) fn get<T: serde::de::DeserializeOwned>(workdir: &Path, path: &str) -> anyhow::Result<T> {
+    ask(workdir, hyper::Method::GET, path, None)
 }
 
 /// Asks the daemon for something and waits for its answer.

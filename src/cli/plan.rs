@@ -174,34 +174,33 @@ fn plan(
         error: None,
         jobs: Vec::new(),
     };
-    let refs = match answer {
-        Ok(refs) => refs,
-        Err(error) => {
-            planned.error = Some(error);
-            return Ok(planned);
-        }
-    };
+    let refs = answer.map_err(|error| planned.error = Some(error)).ok();
     if !project.enabled {
         return Ok(planned);
     }
-    let settled = match store {
-        Some(store) => store.settled(&project.name, refs.iter())?,
-        None => BTreeSet::new(),
-    };
-    let event = Event::RefsListed {
-        project: project.name.clone(),
-        refs: Arc::new(refs),
-        settled,
-    };
     let mut after = state.clone();
-    let decision = handle(&mut after, config, Timestamp::now(), event);
+    let mut writes = Vec::new();
+    if let Some(refs) = refs {
+        let settled = match store {
+            Some(store) => store.settled(&project.name, refs.iter())?,
+            None => BTreeSet::new(),
+        };
+        let event = Event::RefsListed {
+            project: project.name.clone(),
+            refs: Arc::new(refs),
+            settled,
+        };
+        writes.extend(handle(&mut after, config, Timestamp::now(), event).writes);
+    }
+    // What is known to be new below released images, and what is due by a schedule, as after a start.
+    writes.extend(handle(&mut after, config, Timestamp::now(), Event::ConfigChanged).writes);
     let mut jobs: BTreeMap<JobId, PlannedJob> = BTreeMap::new();
-    let live = state.jobs.values().filter(|job| job.project == project.name).cloned();
-    let changed = decision.writes.into_iter().filter_map(|write| match write {
+    let live = state.jobs.values().cloned();
+    let changed = writes.into_iter().filter_map(|write| match write {
         Record::Job { job, .. } => Some(job),
         _ => None,
     });
-    for job in live.chain(changed) {
+    for job in live.chain(changed).filter(|job| job.project == project.name) {
         let action = match job.state {
             JobState::Queued { .. } => "build",
             JobState::Running { .. } => "running",

@@ -5,6 +5,7 @@ use super::place::{Place, must_be_known};
 use super::style::{Style, plain};
 use super::table::Table;
 use super::time::{age, ago, length, until};
+use super::update_summary::UpdatesView;
 use super::view::{JobView, ProjectView, RefView, StatusView, TroubleView, shown_remote};
 use crate::api::{DaemonStatus, RegistryStatus};
 use crate::model::{ProjectName, RefName};
@@ -70,7 +71,11 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut newest: BTreeMap<ProjectName, BTreeMap<RefName, JobView>> = BTreeMap::new();
     let mut troubles = BTreeMap::new();
     let mut jobs = Vec::new();
+    let mut updates = None;
     if let Some(store) = store {
+        if let Some(config) = &place.config {
+            updates = UpdatesView::new(&store.load_state()?, config, only, runs(place), Timestamp::now());
+        }
         for record in store.newest_jobs(only)? {
             let job = JobView::new(record, &layout);
             newest
@@ -124,7 +129,13 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         daemon: place.daemon.clone(),
         projects,
         jobs,
+        updates,
     })
+}
+
+/// Whether a daemon is there, as far as is known.
+fn runs(place: &Place) -> bool {
+    place.daemon.is_some() || place.silent.is_some()
 }
 
 fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> std::io::Result<()> {
@@ -170,6 +181,9 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
             let name = style.strong(project.name.as_str());
             writeln!(out, "\n{name}: asked by git ls-remote, as {}", plain(why))?;
         }
+    }
+    if let Some(updates) = &view.updates {
+        updates.print(out, runs(place), style, now)?;
     }
     for registry in view.daemon.iter().flat_map(|daemon| &daemon.registries) {
         writeln!(

@@ -4,6 +4,7 @@
 
 use super::style::plain;
 use super::time::{ago, until};
+use super::update_summary::UpdatesView;
 use crate::api::{DaemonStatus, RemoteStatus};
 use crate::model::{CommitId, Failure, JobId, JobState, ProjectName, RefName, Step, mask_url};
 use crate::store::{AttemptRecord, JobRecord, RemoteTrouble};
@@ -21,6 +22,8 @@ pub(super) struct StatusView {
     pub projects: Vec<ProjectView>,
     /// Jobs without an outcome, in the order of the queue.
     pub jobs: Vec<JobView>,
+    /// None if nothing released is kept up to date, or the config is not known.
+    pub updates: Option<UpdatesView>,
 }
 
 /// A project.

@@ -1,0 +1,119 @@
+//! How a released image stands to what is below it, line by line, as `images` and `explain` tell it. Pure.
+
+use super::news::{Told, follows, is_news, moved, packages, settles};
+use super::time::{ago, moment, until};
+use crate::api::{BaseUpdates, CheckState, ImageUpdates, InsideUpdates, UpdateState};
+use crate::model::Digest;
+use jiff::Timestamp;
+
+/// What the image's state is because of what is below it; none if it needs no word.
+pub(super) fn stands(image: &ImageUpdates, now: Timestamp) -> Option<(&'static str, String)> {
+    if !is_news(image) {
+        return None;
+    }
+    let moved = moved(image).into_iter().map(|moved| match moved.kind {
+        "base" => format!("base moved: {}", moved.what),
+        kind => format!("{kind}: {}", moved.what),
+    });
+    let mut why: Vec<String> = moved.collect();
+    why.extend(image.held.as_ref().map(|held| format!("held: {held}")));
+    if image.held.is_none() {
+        why.extend(follows(image, Told::Record, now));
+    }
+    let state = if image.updates { "outdated" } else { "current" };
+    Some((state, why.join("; ")))
+}
+
+/// Who says what it stands on, if that is not the record.
+pub(super) fn origin(image: &ImageUpdates) -> Option<String> {
+    match image.job {
+        Some(_) => None,
+        None => Some(format!("elsewhere, known by {}", image.evidence)),
+    }
+}
+
+/// `current, checked 5m ago, next in 2h`
+pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
+    let stands = match base.state {
+        UpdateState::Fixed => return "cannot move".to_owned(),
+        UpdateState::Current => match (&base.how, &base.to) {
+            (Some(how), Some(to)) => format!("at {to} by now, the same content ({how})"),
+            _ => "current".to_owned(),
+        },
+        UpdateState::Updates | UpdateState::Settling => {
+            let to = base.to.as_ref().map_or("another digest", Digest::as_str);
+            let since = base
+                .since
+                .map(|at| format!(" since {}", ago(at, now)))
+                .unwrap_or_default();
+            let how = base.how.as_ref().map(|how| format!(": {how}")).unwrap_or_default();
+            let counts = match base.state {
+                UpdateState::Settling => format!("; {}", settles(base, Told::Record, now)),
+                _ => String::new(),
+            };
+            format!("at {to}{since}{how}{counts}")
+        }
+        UpdateState::Unknown if base.check.as_ref().is_some_and(|check| check.last.is_some()) => {
+            "not compared with what is there now".to_owned()
+        }
+        UpdateState::Unknown => "not looked at yet".to_owned(),
+    };
+    format!("{stands}{}", check(base.check.as_ref(), now))
+}
+
+/// `none newer, checked 5m ago, next in 2h`
+pub(super) fn inside(inside: &InsideUpdates, now: Timestamp) -> String {
+    let stands = match inside.state {
+        UpdateState::Updates => match inside.updates.len() {
+            0 | 1 => packages(&inside.updates),
+            n => format!("{n} are newer: {}", packages(&inside.updates)),
+        },
+        UpdateState::Unknown => "not looked at yet".to_owned(),
+        _ => "none newer".to_owned(),
+    };
+    format!("{stands}{}", check(inside.check.as_ref(), now))
+}
+
+/// `in 3h (2026-01-01T04:00:00Z)`
+pub(super) fn scheduled(at: Timestamp, now: Timestamp) -> String {
+    format!("built again {} ({})", until(at, now), moment(at))
+}
+
+fn check(check: Option<&CheckState>, now: Timestamp) -> String {
+    let Some(check) = check else { return String::new() };
+    let mut told = String::new();
+    if let Some(last) = check.last {
+        told.push_str(&format!(", checked {}", ago(last, now)));
+    }
+    if let Some(next) = check.next {
+        told.push_str(&format!(", next check {}", until(next, now)));
+    }
+    if let Some(error) = &check.error {
+        let since = check
+            .failing_since
+            .map(|at| format!(" since {}", ago(at, now)))
+            .unwrap_or_default();
+        told.push_str(&format!("; cannot be checked{since}: {error}"));
+    }
+    told
+}
+
+/// All that there is to say of it, down to the digests.
+pub(super) fn lines(image: &ImageUpdates, now: Timestamp) -> Vec<String> {
+    let mut lines = vec![match image.job {
+        Some(job) => format!("released by job {job} from {}", image.commit.short()),
+        None => format!("built {}", origin(image).unwrap_or_default()),
+    }];
+    for of in &image.bases {
+        let used = of.from.as_ref().map_or("an unknown digest", Digest::as_str);
+        lines.push(format!("base {}: used {used}: {}", of.name, base(of, now)));
+    }
+    if let Some(found) = &image.packages {
+        lines.push(format!("packages: {}", inside(found, now)));
+    }
+    lines.extend(image.scheduled.map(|at| format!("schedule: {}", scheduled(at, now))));
+    if is_news(image) {
+        lines.extend(follows(image, Told::Record, now));
+    }
+    lines
+}

@@ -1,0 +1,188 @@
+//! What `status` says of updates, from the record.
+
+use super::image_view::full_name;
+use super::news::{Told, follows, is_news, moved, title};
+use super::style::{Style, plain};
+use super::time::{ago, until};
+use crate::api::{CheckState, ImageUpdates};
+use crate::config::Config;
+use crate::daemon::{check_state, image_updates};
+use crate::model::{Node, ProjectName, Question, State};
+use crate::reconcile::{base_key, due, watched};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// How the checks for updates go.
+#[derive(Debug, Serialize)]
+pub(super) struct UpdatesView {
+    /// Released images that are kept up to date.
+    pub images: usize,
+    /// Distinct bases that are looked at.
+    pub bases: usize,
+    /// Images that are looked into.
+    pub inside: usize,
+    /// The newest good check.
+    pub last: Option<Timestamp>,
+    /// The next check; now if one is due.
+    pub next: Option<Timestamp>,
+    /// Checks that fail.
+    pub failing: Vec<FailingView>,
+    /// Images that have something new below them.
+    pub news: Vec<NewsView>,
+}
+
+/// A check that fails.
+#[derive(Debug, Serialize)]
+pub(super) struct FailingView {
+    /// `base`, `packages` or `elsewhere`.
+    pub check: &'static str,
+    /// Of what.
+    pub of: String,
+    /// How it goes.
+    #[serde(flatten)]
+    pub state: CheckState,
+}
+
+/// An image that has something new below it.
+#[derive(Debug, Serialize)]
+pub(super) struct NewsView {
+    /// What.
+    #[serde(flatten)]
+    pub image: ImageUpdates,
+    /// What becomes of it, in words.
+    pub then: String,
+}
+
+impl UpdatesView {
+    /// Of one project, or of all; none if nothing is checked.
+    pub fn new(state: &State, config: &Config, only: Option<&ProjectName>, runs: bool, now: Timestamp) -> Option<Self> {
+        let is_meant = |project: &ProjectName| only.is_none_or(|only| project == only);
+        let mut bases = BTreeSet::new();
+        let (mut images, mut news) = (0, Vec::new());
+        for image in watched(state, config).filter(|image| is_meant(&image.node.project)) {
+            images += 1;
+            let used = image.standing.bases.iter().filter(|_| image.image.update.base);
+            bases.extend(used.filter_map(|base| base_key(image.node, base)));
+            let updates = image_updates(image, state, &state.updates);
+            if is_news(&updates) {
+                let then = then(&updates, state, runs, now);
+                news.push(NewsView { image: updates, then });
+            }
+        }
+        let mut view = Self {
+            images,
+            bases: bases.len(),
+            inside: 0,
+            last: None,
+            next: None,
+            failing: Vec::new(),
+            news,
+        };
+        let mut any = false;
+        for (question, at) in due(state, config) {
+            let updates = &state.updates;
+            let (check, of, known) = match &question {
+                Question::Base(base) if bases.contains(base) => {
+                    let storage = base.project.as_ref().map(|p| format!(" in the storage of {p}"));
+                    let of = format!("{}{}", base.reference, storage.unwrap_or_default());
+                    ("base", of, updates.bases.get(base).map(check_state))
+                }
+                Question::Inside(node) if is_meant(&node.project) => {
+                    view.inside += 1;
+                    let known = updates.packages.get(node).map(check_state);
+                    ("packages", format!("the packages of {}", name(node)), known)
+                }
+                Question::Elsewhere(node) if is_meant(&node.project) => {
+                    let check = updates.elsewhere.get(node);
+                    let known = check.map(|check| CheckState {
+                        last: None,
+                        next: Some(check.next),
+                        error: check.trouble.as_ref().map(|trouble| trouble.error.clone()),
+                        failing_since: check.trouble.as_ref().map(|trouble| trouble.since),
+                    });
+                    ("elsewhere", format!("{}, if it was built elsewhere", name(node)), known)
+                }
+                _ => continue,
+            };
+            any = true;
+            let at = at.max(now);
+            view.next = Some(view.next.map_or(at, |next| next.min(at)));
+            if let Some(state) = known {
+                view.last = view.last.max(state.last);
+                if state.error.is_some() {
+                    view.failing.push(FailingView { check, of, state });
+                }
+            }
+        }
+        // Where nothing is released, only trouble is worth a word.
+        (any && images > 0 || !view.failing.is_empty()).then_some(view)
+    }
+
+    /// Writes it for people.
+    pub fn print(&self, out: &mut impl Write, runs: bool, style: Style, now: Timestamp) -> std::io::Result<()> {
+        let last = match self.last {
+            Some(at) => format!("last good check {}", ago(at, now)),
+            None => "no good check yet".to_owned(),
+        };
+        let next = match self.next {
+            Some(at) if at > now => format!(", next {}", until(at, now)),
+            Some(_) if runs => ", next now".to_owned(),
+            Some(_) => ", next when a daemon runs".to_owned(),
+            None => String::new(),
+        };
+        let looked_at = [(self.bases, "base"), (self.inside, "image")];
+        let looked_at: Vec<String> = looked_at
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| count(n, what))
+            .collect();
+        let heading = style.strong("Updates");
+        writeln!(out, "\n{heading}: {} looked at; {last}{next}", looked_at.join(" and "))?;
+        for failing in &self.failing {
+            let error = failing.state.error.as_deref().unwrap_or_default();
+            let since = failing
+                .state
+                .failing_since
+                .map(|at| format!("failing since {}", ago(at, now)));
+            let next = failing.state.next.map(|at| match at > now || runs {
+                true => format!("asked again {}", until(at, now)),
+                false => "asked again when a daemon runs".to_owned(),
+            });
+            let told: Vec<String> = since.into_iter().chain(next).collect();
+            let line = format!("{}: {error} ({})", failing.of, told.join(", "));
+            writeln!(out, "  {}", plain(&line))?;
+        }
+        for news in &self.news {
+            let moved: Vec<String> = moved(&news.image).into_iter().map(|moved| moved.what).collect();
+            let line = format!("{}: {}: {}", title(&news.image), moved.join(", "), news.then);
+            writeln!(out, "  {}", plain(&line))?;
+        }
+        Ok(())
+    }
+}
+
+fn name(node: &Node) -> String {
+    let name = full_name(&node.project, &node.image);
+    format!("{name} {}", node.reference.short())
+}
+
+fn count(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
+/// What becomes of it; what counts and is held by nothing is about to be built.
+fn then(image: &ImageUpdates, state: &State, runs: bool, now: Timestamp) -> String {
+    if let Some(then) = follows(image, Told::Record, now) {
+        return then;
+    }
+    match state.live(&image.project, &image.reference).next() {
+        Some(job) => format!("waits for job {} of the same ref", job.id),
+        None if runs => "about to be built again".to_owned(),
+        None => "built again when a daemon runs".to_owned(),
+    }
+}
