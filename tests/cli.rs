@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "run",
     "status",
     "log",
@@ -21,6 +21,7 @@ const VERBS: [&str; 15] = [
     "build",
     "cancel",
     "poll",
+    "updates",
     "reload",
     "plan",
     "check",
@@ -203,6 +204,7 @@ fn the_exit_codes_of_the_contract() {
         vec!["build", "ruby"],
         vec!["cancel", "ruby"],
         vec!["poll"],
+        vec!["updates"],
         vec!["reload"],
     ] {
         let error = scene.fails(&verb, 4);
@@ -494,7 +496,9 @@ fn completions_and_manual_pages_are_made_of_the_same_words() {
     for shell in ["bash", "zsh", "fish"] {
         let output = pipelined().args(["completions", shell]).output().unwrap();
         assert!(
-            output.status.success() && text(&output.stdout).contains("explain"),
+            output.status.success()
+                && text(&output.stdout).contains("explain")
+                && text(&output.stdout).contains("updates"),
             "{shell}"
         );
     }

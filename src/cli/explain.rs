@@ -3,6 +3,7 @@
 //! It repeats the reasons that were stored when they were true. It must never make up one afterwards.
 
 use super::common::{ConfigArgs, Exit};
+use super::kept::kept;
 use super::place::{Place, must_be_known};
 use super::refs;
 use super::style::{Style, plain};
@@ -11,10 +12,9 @@ use super::update_story;
 use super::view::{JobView, TroubleView};
 use super::waiting::waits_for;
 use crate::api::ImageUpdates;
-use crate::config::{Config, Project};
-use crate::daemon::image_updates;
-use crate::model::{CommitId, ImageName, JobId, Node, ProjectName, RefKind, RefName, State};
-use crate::reconcile::{is_selected, watched};
+use crate::config::Project;
+use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName};
+use crate::reconcile::is_selected;
 use crate::store::{JobFilter, Store};
 use crate::workdir::Layout;
 use jiff::Timestamp;
@@ -114,7 +114,7 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     let mut stories = Vec::new();
     let state = store.load_state()?;
     for reference in wanted {
-        let (updates, not_kept) = below(project, &reference, place.config.as_ref(), &state);
+        let (updates, not_kept) = kept(project, &reference, place.config.as_ref(), &state);
         stories.push(RefStory {
             updates,
             not_kept,
@@ -209,48 +209,6 @@ fn story(
         updates: Vec::new(),
         not_kept: BTreeMap::new(),
     })
-}
-
-/// How what is released from a ref stands to what is below it; what is not looked at, and why.
-fn below(
-    project: &ProjectName,
-    reference: &RefName,
-    config: Option<&Config>,
-    state: &State,
-) -> (Vec<ImageUpdates>, BTreeMap<ImageName, String>) {
-    let is_meant = |node: &Node| node.project == *project && node.reference == *reference;
-    let mut updates = Vec::new();
-    let mut left = BTreeMap::new();
-    let Some(config) = config else { return (updates, left) };
-    for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
-        match watched(state, config).find(|image| image.node == node) {
-            Some(image) => updates.push(image_updates(image, state, &state.updates)),
-            None => {
-                left.insert(node.image.clone(), why_not_kept(config, node));
-            }
-        }
-    }
-    (updates, left)
-}
-
-fn why_not_kept(config: &Config, node: &Node) -> String {
-    let project = config.projects.get(&node.project);
-    let image = project.and_then(|project| project.images.iter().find(|image| image.name == node.image));
-    let why = match (project, image) {
-        (None, _) => "its project is not in the config",
-        (Some(project), _) if !project.enabled => "its project is disabled",
-        (_, None) => "it is not in the config any more",
-        (_, Some(image)) if image.release.is_empty() => "the config does not release it any more",
-        (_, Some(image)) => {
-            let patterns = &image.update.tags;
-            let is_named = patterns.iter().any(|pattern| pattern.matches(node.reference.short()));
-            match node.reference.kind() {
-                RefKind::Tag if !is_named => "it is of a tag that update.tags does not name",
-                _ => "its ref is gone, or not followed any more",
-            }
-        }
-    };
-    why.to_owned()
 }
 
 fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::Result<()> {

@@ -178,7 +178,7 @@ fn elsewhere_trouble(state: &State, project: &ProjectName, image: &ImageName) ->
     checks.find_map(|(node, check)| {
         let trouble = check.trouble.as_ref()?;
         let is_meant = node.project == *project && node.image == *image;
-        is_meant.then(|| format!("here; it cannot be looked for where it is released: {}", trouble.error))
+        is_meant.then(|| format!("cannot tell whether it was built elsewhere: {}", trouble.error))
     })
 }
 

@@ -16,6 +16,7 @@ mod follow;
 mod image_view;
 mod images;
 pub mod init;
+mod kept;
 mod log;
 mod man;
 mod news;

@@ -117,3 +117,66 @@ pub(super) fn lines(image: &ImageUpdates, now: Timestamp) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn image(now: Timestamp, packages: &Value) -> ImageUpdates {
+        let value = json!({
+            "name": "ruby", "project": "ruby", "image": "ruby", "ref": "refs/heads/main", "released": [],
+            "commit": "a".repeat(40), "job": null, "evidence": "its first layers", "updates": packages["updates"] != json!([]),
+            "bases": [], "packages": packages, "held": null, "rebuild": null, "refused": null, "scheduled": now + 3 * HOUR,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn packages_and_schedules_have_lines() {
+        let now = Timestamp::UNIX_EPOCH + 4 * HOUR;
+        let check = json!({ "last": now - HOUR, "next": now + HOUR, "error": null, "failing_since": null });
+        let newer = json!([{ "name": "openssl", "old": "3.0.1", "new": "3.0.2" }, { "name": "libc6", "old": null, "new": "2" }]);
+        let found = image(now, &json!({ "state": "updates", "updates": newer, "check": check }));
+        let expected = [
+            "built elsewhere, known by its first layers",
+            "packages: 2 are newer: openssl 3.0.1 → 3.0.2, libc6 2, checked 1h ago, next check in 1h",
+            "schedule: built again in 3h (1970-01-01T07:00:00Z)",
+        ];
+        assert_eq!(lines(&found, now), expected);
+        let (state, why) = stands(&found, now).unwrap();
+        assert_eq!(
+            (state, why.as_str()),
+            ("outdated", "packages: openssl 3.0.1 → 3.0.2, libc6 2")
+        );
+
+        let current = image(now, &json!({ "state": "current", "updates": [], "check": check }));
+        assert!(lines(&current, now)[1].starts_with("packages: none newer, checked"));
+        assert_eq!(stands(&current, now), None);
+        let check = json!({ "last": null, "next": now, "error": "no apt", "failing_since": now - HOUR });
+        let failing = image(now, &json!({ "state": "unknown", "updates": [], "check": check }));
+        let line = "packages: not looked at yet, next check now; cannot be checked since 1h ago: no apt";
+        assert_eq!(lines(&failing, now)[1], line);
+        assert_eq!(stands(&failing, now), None);
+    }
+
+    #[test]
+    fn the_same_content_under_another_digest_is_no_update() {
+        let now = Timestamp::UNIX_EPOCH + 4 * HOUR;
+        let digest = |digit: &str| Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap();
+        let of = BaseUpdates {
+            name: "debian:12".to_owned(),
+            state: UpdateState::Current,
+            from: Some(digest("1")),
+            to: Some(digest("2")),
+            how: Some("the layers are equal".to_owned()),
+            since: None,
+            check: None,
+        };
+        let told = format!("at {} by now, the same content (the layers are equal)", digest("2"));
+        assert_eq!(base(&of, now), told);
+    }
+}

@@ -186,3 +186,100 @@ fn then(image: &ImageUpdates, state: &State, runs: bool, now: Timestamp) -> Stri
         None => "built again when a daemon runs".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, PackageCheck, load};
+    use crate::model::{
+        Check, CheckTrouble, CommitId, Digest, Evidence, ImageName, ImageRef, PackageUpdate, Packages, RefName, Seen,
+        Standing,
+    };
+    use std::time::Duration;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn images_that_are_looked_into_are_counted_and_told() {
+        let now = Timestamp::UNIX_EPOCH + 1000 * MINUTE;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.toml");
+        let toml =
+            "workdir = 'w'\n[projects.a]\nremote = 'h:a'\n[projects.a.image]\nrelease = ['registry.invalid/a:1']\n";
+        std::fs::write(&path, toml).unwrap();
+        let mut config = load(&path, &Overrides::default()).unwrap().config;
+        let project = ProjectName::new("a").unwrap();
+        config.projects.get_mut(&project).unwrap().images[0].update.packages = PackageCheck::Auto;
+        let digest = Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap();
+        let commit = CommitId::new("a".repeat(40)).unwrap();
+        let node = Node {
+            project: project.clone(),
+            reference: RefName::new("refs/heads/main").unwrap(),
+            image: ImageName::new("a").unwrap(),
+        };
+        let standing = Standing {
+            job: Some(crate::model::JobId(1)),
+            commit: commit.clone(),
+            id: None,
+            digest: Some(digest.clone()),
+            released: vec![ImageRef::parse("registry.invalid/a:1").unwrap()],
+            bases: Vec::new(),
+            verified: now - 100 * MINUTE,
+            evidence: Evidence::Record,
+            layers: Vec::new(),
+        };
+        let mut state = State::default();
+        let seen = Seen {
+            refs: [(node.reference.clone(), commit)].into(),
+            ..Seen::default()
+        };
+        state.projects.insert(project, seen);
+        state.updates.standings.insert(node.clone(), standing);
+        let print = |state: &State, runs: bool| {
+            let mut out = Vec::new();
+            let view = UpdatesView::new(state, &config, None, runs, now).unwrap();
+            view.print(&mut out, runs, Style::plain(), now).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let first = print(&state, true);
+        assert!(
+            first.starts_with("\nUpdates: 1 image looked at; no good check yet, next in 4h"),
+            "{first}"
+        );
+
+        let update = PackageUpdate {
+            name: "openssl".to_owned(),
+            old: Some("1".to_owned()),
+            new: Some("2".to_owned()),
+        };
+        let found = Packages {
+            image: digest,
+            checked: now - 5 * MINUTE,
+            needed: true,
+            updates: vec![update],
+        };
+        let trouble = CheckTrouble {
+            since: now - 3 * MINUTE,
+            failures: 1,
+            error: "no\nspace".to_owned(),
+        };
+        let check = Check {
+            last: Some(found),
+            trouble: Some(trouble),
+            next: now - MINUTE,
+        };
+        state.updates.packages.insert(node, check);
+        let expected = "\nUpdates: 1 image looked at; last good check 5m ago, next now\n\
+                        \x20 the packages of a main: no\u{fffd}space (failing since 3m ago, asked again now)\n\
+                        \x20 a main: openssl 1 → 2: about to be built again\n";
+        assert_eq!(print(&state, true), expected);
+        let away = print(&state, false);
+        assert!(
+            away.contains("next when a daemon runs") && away.contains("(failing since 3m ago, asked again when a"),
+            "{away}"
+        );
+        assert!(away.contains("1 → 2: built again when a daemon runs"), "{away}");
+        let other = ProjectName::new("b").unwrap();
+        assert!(UpdatesView::new(&state, &config, Some(&other), true, now).is_none());
+    }
+}

@@ -1,0 +1,50 @@
+//! Which of the images that a ref has released are kept up to date, and how they stand. Pure.
+
+use crate::api::ImageUpdates;
+use crate::config::Config;
+use crate::daemon::image_updates;
+use crate::model::{ImageName, Node, ProjectName, RefKind, RefName, State};
+use crate::reconcile::watched;
+use std::collections::BTreeMap;
+
+/// How what is released from a ref stands to what is below it; and what is not looked at, and why.
+pub(super) fn kept(
+    project: &ProjectName,
+    reference: &RefName,
+    config: Option<&Config>,
+    state: &State,
+) -> (Vec<ImageUpdates>, BTreeMap<ImageName, String>) {
+    let is_meant = |node: &Node| node.project == *project && node.reference == *reference;
+    let mut updates = Vec::new();
+    let mut left = BTreeMap::new();
+    let Some(config) = config else { return (updates, left) };
+    for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
+        match watched(state, config).find(|image| image.node == node) {
+            Some(image) => updates.push(image_updates(image, state, &state.updates)),
+            None => {
+                left.insert(node.image.clone(), why_not_kept(config, node));
+            }
+        }
+    }
+    (updates, left)
+}
+
+fn why_not_kept(config: &Config, node: &Node) -> String {
+    let project = config.projects.get(&node.project);
+    let image = project.and_then(|project| project.images.iter().find(|image| image.name == node.image));
+    let why = match (project, image) {
+        (None, _) => "its project is not in the config",
+        (Some(project), _) if !project.enabled => "its project is disabled",
+        (_, None) => "it is not in the config any more",
+        (_, Some(image)) if image.release.is_empty() => "the config does not release it any more",
+        (_, Some(image)) => {
+            let patterns = &image.update.tags;
+            let is_named = patterns.iter().any(|pattern| pattern.matches(node.reference.short()));
+            match node.reference.kind() {
+                RefKind::Tag if !is_named => "it is of a tag that update.tags does not name",
+                _ => "its ref is gone, or not followed any more",
+            }
+        }
+    };
+    why.to_owned()
+}
