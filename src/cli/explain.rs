@@ -9,9 +9,9 @@ use super::refs;
 use super::style::{Style, plain};
 use super::time::{ago, length};
 use super::update_story;
+use super::update_summary::NewsView;
 use super::view::{JobView, TroubleView};
 use super::waiting::waits_for;
-use crate::api::ImageUpdates;
 use crate::config::Project;
 use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName};
 use crate::reconcile::is_selected;
@@ -72,7 +72,7 @@ struct RefStory {
     /// What became of the images in those jobs.
     images: Vec<ImageStory>,
     /// How what is released from it stands to what is below that.
-    updates: Vec<ImageUpdates>,
+    updates: Vec<NewsView>,
     /// Images that are released from it and not kept up to date, and why.
     not_kept: BTreeMap<ImageName, String>,
 }
@@ -113,8 +113,9 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     let configured = place.config.as_ref().map(|config| config.projects.get(project));
     let mut stories = Vec::new();
     let state = store.load_state()?;
+    let runs = place.daemon.is_some() || place.silent.is_some();
     for reference in wanted {
-        let (updates, not_kept) = kept(project, &reference, place.config.as_ref(), &state);
+        let (updates, not_kept) = kept(project, &reference, place.config.as_ref(), &state, runs);
         stories.push(RefStory {
             updates,
             not_kept,
@@ -233,10 +234,13 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         for wait in &story.waits_for {
             writeln!(out, "  waits: {}", plain(wait))?;
         }
-        for image in &story.updates {
+        for NewsView { image, then } in &story.updates {
             writeln!(out, "  image {}:", image.name)?;
             for line in update_story::lines(image, now) {
                 writeln!(out, "    {}", plain(&line))?;
+            }
+            if !then.is_empty() {
+                writeln!(out, "    {}", plain(then))?;
             }
         }
         for (image, why) in &story.not_kept {

@@ -1,10 +1,11 @@
-//! Which of the images that a ref has released are kept up to date, and how they stand. Pure.
+//! Which of the images that a ref has released are kept up to date, and how they stand.
 
-use crate::api::ImageUpdates;
+use super::update_summary::NewsView;
 use crate::config::Config;
 use crate::daemon::image_updates;
 use crate::model::{ImageName, Node, ProjectName, RefKind, RefName, State};
 use crate::reconcile::watched;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// How what is released from a ref stands to what is below it; and what is not looked at, and why.
@@ -13,14 +14,19 @@ pub(super) fn kept(
     reference: &RefName,
     config: Option<&Config>,
     state: &State,
-) -> (Vec<ImageUpdates>, BTreeMap<ImageName, String>) {
+    runs: bool,
+) -> (Vec<NewsView>, BTreeMap<ImageName, String>) {
+    let now = Timestamp::now();
     let is_meant = |node: &Node| node.project == *project && node.reference == *reference;
     let mut updates = Vec::new();
     let mut left = BTreeMap::new();
     let Some(config) = config else { return (updates, left) };
     for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
         match watched(state, config).find(|image| image.node == node) {
-            Some(image) => updates.push(image_updates(image, state, &state.updates)),
+            Some(image) => {
+                let below = image_updates(image, state, &state.updates);
+                updates.push(NewsView::new(below, state, runs, now));
+            }
             None => {
                 left.insert(node.image.clone(), why_not_kept(config, node));
             }

@@ -32,12 +32,12 @@ pub(super) fn origin(image: &ImageUpdates) -> Option<String> {
     }
 }
 
-/// `current, checked 5m ago, next in 2h`
+/// `current; checked 5m ago, next in 2h`
 pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
     let stands = match base.state {
         UpdateState::Fixed => return "cannot move".to_owned(),
         UpdateState::Current => match (&base.how, &base.to) {
-            (Some(how), Some(to)) => format!("at {to} by now, the same content ({how})"),
+            (Some(how), Some(to)) => format!("now at {to}, with the same content ({how})"),
             _ => "current".to_owned(),
         },
         UpdateState::Updates | UpdateState::Settling => {
@@ -51,7 +51,7 @@ pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
                 UpdateState::Settling => format!("; {}", settles(base, Told::Record, now)),
                 _ => String::new(),
             };
-            format!("at {to}{since}{how}{counts}")
+            format!("now at {to}{since}{how}{counts}")
         }
         UpdateState::Unknown if base.check.as_ref().is_some_and(|check| check.last.is_some()) => {
             "not compared with what is there now".to_owned()
@@ -61,7 +61,7 @@ pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
     format!("{stands}{}", check(base.check.as_ref(), now))
 }
 
-/// `none newer, checked 5m ago, next in 2h`
+/// `none newer; checked 5m ago, next in 2h`
 pub(super) fn inside(inside: &InsideUpdates, now: Timestamp) -> String {
     let stands = match inside.state {
         UpdateState::Updates => match inside.updates.len() {
@@ -83,10 +83,11 @@ fn check(check: Option<&CheckState>, now: Timestamp) -> String {
     let Some(check) = check else { return String::new() };
     let mut told = String::new();
     if let Some(last) = check.last {
-        told.push_str(&format!(", checked {}", ago(last, now)));
+        told.push_str(&format!("; checked {}", ago(last, now)));
     }
     if let Some(next) = check.next {
-        told.push_str(&format!(", next check {}", until(next, now)));
+        let then = if told.is_empty() { ";" } else { "," };
+        told.push_str(&format!("{then} next check {}", until(next, now)));
     }
     if let Some(error) = &check.error {
         let since = check
@@ -106,15 +107,12 @@ pub(super) fn lines(image: &ImageUpdates, now: Timestamp) -> Vec<String> {
     }];
     for of in &image.bases {
         let used = of.from.as_ref().map_or("an unknown digest", Digest::as_str);
-        lines.push(format!("base {}: used {used}: {}", of.name, base(of, now)));
+        lines.push(format!("base {}: used {used}; {}", of.name, base(of, now)));
     }
     if let Some(found) = &image.packages {
         lines.push(format!("packages: {}", inside(found, now)));
     }
     lines.extend(image.scheduled.map(|at| format!("schedule: {}", scheduled(at, now))));
-    if is_news(image) {
-        lines.extend(follows(image, Told::Record, now));
-    }
     lines
 }
 
@@ -143,7 +141,7 @@ mod tests {
         let found = image(now, &json!({ "state": "updates", "updates": newer, "check": check }));
         let expected = [
             "built elsewhere, known by its first layers",
-            "packages: 2 are newer: openssl 3.0.1 → 3.0.2, libc6 2, checked 1h ago, next check in 1h",
+            "packages: 2 are newer: openssl 3.0.1 → 3.0.2, libc6 2; checked 1h ago, next check in 1h",
             "schedule: built again in 3h (1970-01-01T07:00:00Z)",
         ];
         assert_eq!(lines(&found, now), expected);
@@ -154,11 +152,11 @@ mod tests {
         );
 
         let current = image(now, &json!({ "state": "current", "updates": [], "check": check }));
-        assert!(lines(&current, now)[1].starts_with("packages: none newer, checked"));
+        assert!(lines(&current, now)[1].starts_with("packages: none newer; checked"));
         assert_eq!(stands(&current, now), None);
         let check = json!({ "last": null, "next": now, "error": "no apt", "failing_since": now - HOUR });
         let failing = image(now, &json!({ "state": "unknown", "updates": [], "check": check }));
-        let line = "packages: not looked at yet, next check now; cannot be checked since 1h ago: no apt";
+        let line = "packages: not looked at yet; next check now; cannot be checked since 1h ago: no apt";
         assert_eq!(lines(&failing, now)[1], line);
         assert_eq!(stands(&failing, now), None);
     }
@@ -176,7 +174,7 @@ mod tests {
             since: None,
             check: None,
         };
-        let told = format!("at {} by now, the same content (the layers are equal)", digest("2"));
+        let told = format!("now at {}, with the same content (the layers are equal)", digest("2"));
         assert_eq!(base(&of, now), told);
     }
 }

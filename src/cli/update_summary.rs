@@ -45,14 +45,25 @@ pub(super) struct FailingView {
     pub state: CheckState,
 }
 
-/// An image that has something new below it.
+/// An image, and what becomes of what is new below it.
 #[derive(Debug, Serialize)]
 pub(super) struct NewsView {
     /// What.
     #[serde(flatten)]
     pub image: ImageUpdates,
-    /// What becomes of it, in words.
+    /// What becomes of that, in words; empty if there is nothing new.
     pub then: String,
+}
+
+impl NewsView {
+    /// Of one image; `runs` tells whether a daemon is there.
+    pub fn new(image: ImageUpdates, state: &State, runs: bool, now: Timestamp) -> Self {
+        let then = match is_news(&image) {
+            true => then(&image, state, runs, now),
+            false => String::new(),
+        };
+        Self { image, then }
+    }
 }
 
 impl UpdatesView {
@@ -67,8 +78,7 @@ impl UpdatesView {
             bases.extend(used.filter_map(|base| base_key(image.node, base)));
             let updates = image_updates(image, state, &state.updates);
             if is_news(&updates) {
-                let then = then(&updates, state, runs, now);
-                news.push(NewsView { image: updates, then });
+                news.push(NewsView::new(updates, state, runs, now));
             }
         }
         let mut view = Self {
@@ -139,7 +149,11 @@ impl UpdatesView {
             .map(|(n, what)| count(n, what))
             .collect();
         let heading = style.strong("Updates");
-        writeln!(out, "\n{heading}: {} looked at; {last}{next}", looked_at.join(" and "))?;
+        let looked_at = match looked_at.is_empty() {
+            true => String::new(),
+            false => format!("{} looked at; ", looked_at.join(" and ")),
+        };
+        writeln!(out, "\n{heading}: {looked_at}{last}{next}")?;
         for failing in &self.failing {
             let error = failing.state.error.as_deref().unwrap_or_default();
             let since = failing

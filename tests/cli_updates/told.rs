@@ -45,7 +45,7 @@ fn a_good_look_is_told_with_its_time() {
     assert_eq!((&updates["images"], &updates["bases"]), (&2.into(), &1.into()));
     assert_eq!(updates["failing"], Value::Array(Vec::new()));
     let line = format!(
-        "  base      debian:12 {}\n            current, checked 1m ago, next check in 4m\n",
+        "  base      debian:12 {}\n            current; checked 1m ago, next check in 4m\n",
         sha('1')
     );
     contains(&scene.out(&["images"]), &[&line]);
@@ -80,7 +80,7 @@ fn a_check_that_fails_is_told_and_changes_no_state() {
     contains(
         &scene.out(&["images"]),
         &[
-            "current, checked 1h ago",
+            "current; checked 1h ago",
             "; cannot be checked since 10m ago: registry: 429",
         ],
     );
@@ -99,13 +99,18 @@ fn what_moved_and_counts_is_outdated_and_about_to_be_built() {
         &[&format!("  ruby/full main: {moved}: built again when a daemon runs\n")],
     );
     let line = format!(
-        "base debian:12: used {}: at {} since 1h ago: its layers differ, checked 1m ago",
+        "base debian:12: used {}; now at {} since 1h ago: its layers differ; checked 1m ago",
         sha('1'),
         sha('2')
     );
     contains(
         &scene.out(&["explain", "ruby"]),
-        &["image ruby/full:\n", "    released by job 1 from aaaaaaaa\n", &line],
+        &[
+            "image ruby/full:\n",
+            "    released by job 1 from aaaaaaaa\n",
+            &line,
+            "    built again when a daemon runs\n",
+        ],
     );
 }
 
@@ -269,6 +274,7 @@ fn what_was_built_elsewhere_is_shown_as_such() {
         evidence: Evidence::BaseLabels,
         layers: Vec::new(),
     };
+    let soon = scene.now + HOUR;
     let elsewhere = |trouble: Option<&str>, last| Write::Elsewhere {
         node: node.clone(),
         check: Some(Check {
@@ -278,7 +284,7 @@ fn what_was_built_elsewhere_is_shown_as_such() {
                 failures: 1,
                 error: error.to_owned(),
             }),
-            next: Timestamp::MAX,
+            next: soon,
         }),
     };
     let selection = Write::Selection {
