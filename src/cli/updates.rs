@@ -22,15 +22,19 @@ const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// But at least this often.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
-/// Check now whether released images have something new below them: bases that moved, newer packages
+/// Check now for updates of released images: bases that moved, newer packages
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Images are those that are released and kept up to date (`update` in the config), by their names, their projects' or
-their release references. Checking starts nothing; what was found is rebuilt only with --rebuild, which does not wait
-for a base that has just moved to stay where it is, nor heed that the same was tried before.
+Checks the images that are released and kept up to date (`update` in the config).
+Without --rebuild nothing is started. With it, what has updates is built again: also
+where a base moved only just now, and where the same was tried before.
 
-Exit codes: 100 there are updates (also if a base moved only just now, or a check failed too), 1 there are none that are
-known and a check failed, 0 there are none, 2 there is no such image, 4 no daemon there
+Exit codes:
+  100  there are updates, also if they do not count yet, or some check failed
+  1    a check failed, and no other found any
+  0    there are none
+  2    there is no such image
+  4    no daemon there
 
 Examples:
   pipelined updates

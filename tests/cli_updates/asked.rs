@@ -312,7 +312,7 @@ fn refusals_lost_rounds_and_no_daemon_are_told_apart() {
     assert!(text(&output.stderr).contains("no daemon works in"), "{output:?}");
     let help = text(&pipelined(&["updates", "--help"], &dir.path().join("p.toml")).stdout);
     assert!(
-        help.contains("100 there are updates") && help.contains("starts nothing"),
+        help.contains("100  there are updates") && help.contains("nothing is started"),
         "{help}"
     );
 }
