@@ -3,7 +3,7 @@
 //! A check that failed is told as such, beside whatever was known before it. It must never pass for "nothing new".
 
 use super::time::until;
-use crate::api::{BaseUpdates, ImageUpdates, UpdateState};
+use crate::api::{BaseUpdates, FailedLook, ImageUpdates, UpdateState};
 use crate::model::{Digest, PackageUpdate};
 use jiff::Timestamp;
 
@@ -112,7 +112,7 @@ pub(super) fn settles(base: &BaseUpdates, told: Told, now: Timestamp) -> String 
 }
 
 /// A check without an answer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FailedCheck {
     /// What was asked: the same for all images that ask it.
     pub of: String,
@@ -158,6 +158,15 @@ pub(super) fn failed_checks(images: &[ImageUpdates]) -> Vec<FailedCheck> {
         }
     }
     failed
+}
+
+/// Looks for images that were built elsewhere, which have failed.
+pub(super) fn failed_looks(looks: &[FailedLook]) -> impl Iterator<Item = FailedCheck> {
+    looks.iter().map(|look| FailedCheck {
+        of: format!("whether {} {} was built elsewhere", look.name, look.reference.short()),
+        images: Vec::new(),
+        error: look.error.clone(),
+    })
 }
 
 fn base_error(base: &BaseUpdates) -> Option<String> {

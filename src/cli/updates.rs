@@ -4,7 +4,7 @@
 //! updates".
 
 use super::common::{ConfigArgs, Exit};
-use super::news::{FailedCheck, Told, failed_checks, follows, is_news, moved, title};
+use super::news::{FailedCheck, Told, failed_checks, failed_looks, follows, is_news, moved, title};
 use super::place::{call, get, workdir};
 use super::style::{Style, plain};
 use super::table::Table;
@@ -70,12 +70,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         answer => answer?,
     };
-    let images = wait(&workdir, started.round)?.images;
-    let failed = failed_checks(&images);
+    let UpdatesRound { images, failed, .. } = wait(&workdir, started.round)?;
+    let looks: Vec<FailedCheck> = failed_looks(&failed).collect();
+    let mut failed = failed_checks(&images);
+    failed.extend(looks.iter().cloned());
     let mut out = BufWriter::new(std::io::stdout().lock());
     if args.json {
         serde_json::to_writer_pretty(&mut out, &images)?;
         writeln!(out)?;
+        // These have no image that could tell.
+        for look in &looks {
+            writeln!(std::io::stderr().lock(), "pipelined: {}", plain(&look.line()))?;
+        }
     } else {
         print(&mut out, &images, &failed, args.rebuild, Timestamp::now())?;
     }

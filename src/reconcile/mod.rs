@@ -17,8 +17,9 @@ mod retry;
 mod schedule;
 mod sight;
 mod standings;
+mod timing;
+mod wanted;
 
-pub use checks::{answered, bases_of, due, inside_of, look, strangers_of};
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
 pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Watched, base_key, judge, watched};
@@ -28,3 +29,5 @@ pub use rebuilds::{held, tried_job};
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};
+pub use timing::{answered, look};
+pub use wanted::{bases_of, due, inside_of, strangers_of};

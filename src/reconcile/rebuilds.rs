@@ -4,10 +4,10 @@
 //! cancelled, until they change or a person asks. While anything else is queued or running for a ref, nothing is added:
 //! it will use what is new, and when it has ended this is looked at again.
 
-use super::checks::rounded;
 use super::event::Effect;
 use super::handle::{Tip, Turn};
 use super::judge::{Counting, News, Watched, base_key, is_at, is_kept, judge, watch, watched};
+use super::timing::rounded;
 use crate::config::{Cron, Image, Project};
 use crate::model::{
     BaseKey, CommitId, FailureKind, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason,

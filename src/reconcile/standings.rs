@@ -1,7 +1,7 @@
 //! What the end of a job means for what is released.
 
-use super::checks::rounded;
 use super::handle::Turn;
+use super::timing::rounded;
 use crate::model::{Evidence, ImageResult, ImageStatus, Job, JobId, Node, Standing};
 use std::collections::BTreeSet;
 

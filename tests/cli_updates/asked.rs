@@ -91,6 +91,7 @@ fn going(done: usize, of: usize) -> UpdatesRound {
         done,
         of,
         images: Vec::new(),
+        failed: Vec::new(),
     }
 }
 
@@ -241,6 +242,18 @@ cannot check the packages of unseen main: they were not looked at: by what the i
         let fake = Fake::start(over(vec![single.clone()]));
         let output = fake.run(&["--json"]);
         assert_eq!(output.status.code(), Some(1), "{single}");
+    }
+    let round: UpdatesRound = serde_json::from_value(json!({
+        "done": 1, "of": 1, "images": [image("fine", &json!({}))],
+        "failed": [{ "name": "old", "project": "old", "image": "old", "ref": "refs/heads/main", "error": "503" }],
+    }))
+    .unwrap();
+    let stranger = "cannot check whether old main was built elsewhere: 503";
+    for (args, stream) in [(&[][..], 1), (&["--json"], 2)] {
+        let output = Fake::start(vec![round.clone()]).run(args);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(if stream == 1 { &output.stdout } else { &output.stderr });
+        assert!(said.contains(stranger), "{output:?}");
     }
     // What is known all the same is more than that.
     let mut images = images;

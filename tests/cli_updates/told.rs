@@ -4,8 +4,8 @@ use crate::scene::{HOUR, MINUTE, Scene, commit, contains, debian, digest, main, 
 use crate::{pipelined, sha, text};
 use jiff::Timestamp;
 use pipelined::model::{
-    Check, CheckTrouble, Evidence, ImageName, ImageStatus, Job, JobId, JobState, Look, Node, Outcome, ProjectName,
-    Reason, Rebuild, Standing, Write,
+    Check, CheckTrouble, Elsewhere, Evidence, ImageName, ImageStatus, Job, JobId, JobState, Look, Node, Outcome,
+    ProjectName, Reason, Rebuild, Standing, Write,
 };
 use serde_json::Value;
 
@@ -275,10 +275,13 @@ fn what_was_built_elsewhere_is_shown_as_such() {
         layers: Vec::new(),
     };
     let soon = scene.now + HOUR;
-    let elsewhere = |trouble: Option<&str>, last| Write::Elsewhere {
+    let elsewhere = |trouble: Option<&str>, last: Option<Option<Standing>>| Write::Elsewhere {
         node: node.clone(),
         check: Some(Check {
-            last,
+            last: last.map(|found| Elsewhere {
+                checked: Timestamp::UNIX_EPOCH,
+                found,
+            }),
             trouble: trouble.map(|error| CheckTrouble {
                 since: Timestamp::UNIX_EPOCH,
                 failures: 1,
