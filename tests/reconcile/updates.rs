@@ -763,7 +763,7 @@ fn apply(fleet: &mut Fleet, op: Op) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens: in the end everything stands on what is there, or was tried for it; and nothing was built twice
     /// for the same.
