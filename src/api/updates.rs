@@ -78,7 +78,7 @@ pub struct ImageUpdates {
     pub commit: CommitId,
     /// The job that released it; none: it was built elsewhere.
     pub job: Option<JobId>,
-    /// How it is known what it was built on: `record`, `our_labels`, `base_labels`, `layers`.
+    /// How it is known what it was built on, in words.
     pub evidence: String,
     /// Whether there are updates that count.
     pub updates: bool,

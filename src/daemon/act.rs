@@ -358,7 +358,8 @@ impl Daemon {
                     tracing::info!(job = job.id.0, %project, %reference, commit, why = job.note, "{outcome}");
                 }
                 JobState::Queued { .. } => {
-                    let why = if job.note.is_empty() { &job.cause } else { &job.note };
+                    let cause = format!("{}: {}", job.reason.as_str(), job.cause);
+                    let why = if job.note.is_empty() { &cause } else { &job.note };
                     tracing::info!(job = job.id.0, %project, %reference, commit, why, "queued");
                 }
                 JobState::Running { cancelling: false } => {

@@ -42,6 +42,7 @@ pub(super) enum Answer {
 pub(super) struct Checks {
     registries: HashMap<String, Arc<Semaphore>>,
     inside: Arc<Semaphore>,
+    insides: HashMap<Node, Arc<Semaphore>>,
     rounds: BTreeMap<u64, Round>,
     next_round: u64,
 }
@@ -51,6 +52,7 @@ impl Default for Checks {
         Self {
             registries: HashMap::new(),
             inside: Arc::new(Semaphore::new(INSIDE_AT_ONCE)),
+            insides: HashMap::new(),
             rounds: BTreeMap::new(),
             next_round: 1,
         }
@@ -61,6 +63,13 @@ impl Checks {
     fn turn_at(&mut self, registry: &str) -> Arc<Semaphore> {
         let new = || Arc::new(Semaphore::new(PER_REGISTRY));
         self.registries.entry(registry.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Two looks into one image would write into one log.
+    fn turn_inside(&mut self, node: &Node) -> Arc<Semaphore> {
+        let new = || Arc::new(Semaphore::new(1));
+        self.insides.retain(|_, turn| Arc::strong_count(turn) > 1);
+        self.insides.entry(node.clone()).or_insert_with(new).clone()
     }
 }
 
@@ -142,8 +151,9 @@ impl Daemon {
             dir.is_dir().then_some(dir)
         });
         let (standing, tools, tell) = (standing.cloned(), self.tools(), self.tell.clone());
-        let turn = self.checks.inside.clone();
+        let (own, turn) = (self.checks.turn_inside(&node), self.checks.inside.clone());
         self.asking.tasks.spawn(async move {
+            let _own = own.acquire().await;
             let _turn = turn.acquire_owned().await;
             let image = project
                 .as_ref()

@@ -265,7 +265,13 @@ impl<'a> Attempt<'a> {
         if let Some(result) = self.results.iter_mut().find(|r| r.image == image.result.image) {
             match moved_any {
                 true => result.status = ImageStatus::Released,
-                false => result.note = "not released: its references are a newer job's by now".to_owned(),
+                false => {
+                    result.note = "not released: its references are a newer job's by now".to_owned();
+                    // An older commit again: later ones are not compared with it.
+                    if self.work.job.rebuild.is_some() {
+                        result.status = ImageStatus::Skipped;
+                    }
+                }
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! What people ask for.
 
 use super::event::Effect;
-use super::handle::{Tip, Turn};
+use super::handle::{Tip, Turn, Why};
 use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName};
 
 impl Turn<'_> {
@@ -33,7 +33,7 @@ impl Turn<'_> {
                     commit,
                 };
                 let queued = JobState::Queued { not_before: None };
-                self.add(tip, Reason::Manual, None, queued, "asked for".to_owned())
+                self.add(tip, Why::new(Reason::Manual, "asked for"), None, queued)
             }
         };
         self.decision.effects.push(Effect::Queued(id));

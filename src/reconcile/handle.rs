@@ -4,7 +4,9 @@ use super::event::{Decision, Effect, Event};
 use super::queue::startable;
 use super::rebuilds::Scope;
 use crate::config::Config;
-use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, State, Write};
+use crate::model::{
+    CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, Rebuild, RefName, State, Write,
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,6 +101,24 @@ pub(super) struct Tip<'a> {
     pub commit: &'a CommitId,
 }
 
+/// Why a job is made.
+pub(super) struct Why {
+    pub reason: Reason,
+    pub cause: String,
+    pub rebuild: Option<Rebuild>,
+}
+
+impl Why {
+    /// A job that builds the commit as it is.
+    pub fn new(reason: Reason, cause: impl Into<String>) -> Self {
+        Self {
+            reason,
+            cause: cause.into(),
+            rebuild: None,
+        }
+    }
+}
+
 pub(super) struct Turn<'a> {
     pub state: &'a mut State,
     pub config: &'a Config,
@@ -164,14 +184,7 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        tip: Tip<'_>,
-        reason: Reason,
-        place: Option<i64>,
-        state: JobState,
-        cause: String,
-    ) -> JobId {
+    pub(super) fn add(&mut self, tip: Tip<'_>, why: Why, place: Option<i64>, state: JobState) -> JobId {
         let id = JobId(self.state.next_id);
         self.state.next_id += 1;
         let skipped = matches!(state, JobState::Done(_));
@@ -185,15 +198,15 @@ impl Turn<'_> {
             reference: tip.reference.clone(),
             commit: tip.commit.clone(),
             number: if skipped { 0 } else { seen.last_number },
-            reason,
-            cause,
+            reason: why.reason,
+            cause: why.cause,
             place: place.unwrap_or(id.0),
             created: self.now,
             state,
             attempts: 0,
             note: String::new(),
             failure: None,
-            rebuild: None,
+            rebuild: why.rebuild,
         };
         self.state.jobs.insert(id, job);
         self.put(id, |_| {});

@@ -1,6 +1,6 @@
 //! What a look at a remote changes.
 
-use super::handle::{Tip, Turn};
+use super::handle::{Tip, Turn, Why};
 use super::sight::{is_selected, selected_by, selection, skip_at_first_sight};
 use crate::config::Project;
 use crate::model::{CommitId, Job, JobState, Mode, Outcome, ProjectName, Reason, RefName, Write};
@@ -117,7 +117,7 @@ impl Turn<'_> {
         }
         if first_sight && let Some(why) = skip_at_first_sight(project, reference) {
             let skipped = JobState::Done(Outcome::Skipped);
-            self.add(tip, Reason::NewCommit, None, skipped, why.to_owned());
+            self.add(tip, Why::new(Reason::NewCommit, why), None, skipped);
             return;
         }
         let note = match before {
@@ -125,6 +125,6 @@ impl Turn<'_> {
             None => format!("the ref is new here, at {}", commit.short()),
         };
         let queued = JobState::Queued { not_before: None };
-        self.add(tip, Reason::NewCommit, place, queued, note);
+        self.add(tip, Why::new(Reason::NewCommit, note), place, queued);
     }
 }

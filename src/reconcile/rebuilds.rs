@@ -5,7 +5,7 @@
 //! it will use what is new, and when it has ended this is looked at again.
 
 use super::event::Effect;
-use super::handle::{Tip, Turn};
+use super::handle::{Tip, Turn, Why};
 use super::judge::{Counting, News, Watched, base_key, is_at, is_kept, judge, watch, watched};
 use super::timing::rounded;
 use crate::config::{Cron, Image, Project};
@@ -211,7 +211,7 @@ impl Turn<'_> {
         };
         let queued = JobState::Queued { not_before: None };
         let cause = format!("it failed before: {}", plan.cause(false));
-        let job = self.add(tip, Reason::BaseUpdated, None, queued, cause);
+        let job = self.add(tip, Why::new(Reason::BaseUpdated, cause), None, queued);
         for (image, key) in &plan.keys {
             self.note_try(project, reference, image, tip_key(key), job);
         }
@@ -225,13 +225,14 @@ impl Turn<'_> {
             commit,
         };
         let queued = JobState::Queued { not_before: None };
-        let job = self.add(tip, plan.reason(), None, queued, plan.cause(by_hand));
+        let (reason, cause) = (plan.reason(), plan.cause(by_hand));
         let keys: Vec<&str> = plan.keys.values().map(String::as_str).collect();
-        let rebuild = Rebuild {
+        let rebuild = Some(Rebuild {
             key: keys.join(" "),
             images: plan.images,
-        };
-        self.put(job, |job| job.rebuild = Some(rebuild));
+        });
+        let why = Why { reason, cause, rebuild };
+        let job = self.add(tip, why, None, queued);
         for (image, key) in plan.keys {
             self.note_try(project, reference, &image, key, job);
         }

@@ -2,7 +2,7 @@
 
 use super::handle::Turn;
 use super::timing::rounded;
-use crate::model::{Evidence, ImageResult, ImageStatus, Job, JobId, Node, Standing};
+use crate::model::{Evidence, ImageRef, ImageResult, ImageStatus, Job, JobId, Node, Standing};
 use std::collections::BTreeSet;
 
 impl Turn<'_> {
@@ -20,9 +20,16 @@ impl Turn<'_> {
             reference: job.reference.clone(),
             image: result.image.clone(),
         };
-        let released = self.take_over(job.id, result);
+        let released = self.take_over(job.id, &node, result);
         match result.status {
-            ImageStatus::Released if !released.is_empty() => {
+            // All of it is a newer job's by now.
+            ImageStatus::Released if released.is_empty() => {
+                let standings = &mut self.state.updates.standings;
+                if standings.get(&node).is_some_and(|standing| standing.job < Some(job.id)) {
+                    standings.remove(&node);
+                }
+            }
+            ImageStatus::Released => {
                 let standing = Standing {
                     job: Some(job.id),
                     commit: job.commit.clone(),
@@ -51,7 +58,7 @@ impl Turn<'_> {
     }
 
     /// The references that are an image's own by now: what a newer job has released elsewhere stays with that.
-    fn take_over(&mut self, job: JobId, result: &ImageResult) -> Vec<crate::model::ImageRef> {
+    fn take_over(&mut self, job: JobId, own_node: &Node, result: &ImageResult) -> Vec<ImageRef> {
         if result.released.is_empty() {
             return Vec::new();
         }
@@ -62,7 +69,7 @@ impl Turn<'_> {
             let Some(other) = standing.job else { continue };
             if other > job {
                 own.retain(|reference| !standing.released.contains(reference));
-            } else if other < job {
+            } else if other < job || node != own_node {
                 standing
                     .released
                     .retain(|reference| !result.released.contains(reference));
