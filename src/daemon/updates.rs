@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::pipeline::project_variables;
 use crate::reconcile::{
-    Counting, Effect, Event, News, answered, bases_of, inside_of, judge, look, strangers_of, watched,
+    Counting, Effect, Event, News, Watched, answered, bases_of, inside_of, judge, look, strangers_of, watched,
 };
 use crate::updates::{Tools, look_at_base, look_elsewhere, look_inside};
 use jiff::Timestamp;
@@ -113,7 +113,12 @@ impl Daemon {
 
     fn look_at_base(&mut self, base: BaseKey, used: Vec<Used>, round: Option<u64>) {
         let known = self.state.updates.bases.get(&base).and_then(|check| check.last.clone());
-        let project = base.project.as_ref().and_then(|name| self.config.projects.get(name));
+        // What no registry has may be in a storage that the env of a project names.
+        let reference = Some(&base.reference);
+        let stands_on = |user: &Watched<'_>| user.standing.bases.iter().any(|b| b.reference.as_ref() == reference);
+        let mut users = watched(&self.state, &self.config).filter(stands_on);
+        let user = base.project.as_ref().or_else(|| Some(&users.next()?.node.project));
+        let project = user.and_then(|name| self.config.projects.get(name));
         let env = project
             .map(|project| deciding(project_variables(project)))
             .unwrap_or_default();

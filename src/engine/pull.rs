@@ -42,6 +42,7 @@ impl PulledBase {
             // What was made here has digests by accident only: no registry knows them.
             digests: match &reference {
                 Some(reference) if reference.is_local() => Vec::new(),
+                _ if self.only_here.is_some() => Vec::new(),
                 _ => digests,
             },
             reference,

@@ -110,11 +110,9 @@ pub fn base_key(node: &Node, base: &BaseUsed) -> Option<BaseKey> {
     if base.sibling.is_some() {
         return None;
     }
-    // What has an id and no digest was made here.
-    let here = reference.is_local() || base.digests.is_empty() && base.id.is_some();
     Some(BaseKey {
         reference: reference.clone(),
-        project: here.then(|| node.project.clone()),
+        project: reference.is_local().then(|| node.project.clone()),
     })
 }
 

@@ -31,7 +31,10 @@ fn an_older_commit_never_takes_the_place_of_a_newer_release() {
         let note = format!("{host}/{name}:1 stays as it is: a newer job");
         assert!(done.log.contains(&note), "{}", done.log);
     }
-    assert_eq!((done.status("p"), &done.image("p")["released"]), ("skipped", &json!([])));
+    assert_eq!(
+        (done.status("p"), &done.image("p")["released"]),
+        ("skipped", &json!([]))
+    );
     assert!(done.why("p").contains("a newer job's"), "{}", done.why("p"));
     // Nor one of what was built elsewhere.
     let done = bench.rebuild(Reason::PackagesUpdated, &newer, &[("p", None)]);
