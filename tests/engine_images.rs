@@ -528,7 +528,7 @@ async fn docker_says_what_it_cannot_do_and_does_the_rest() {
     let info = bench.inspect("localhost/t:1").await.unwrap();
     assert_eq!(
         (info.id.clone(), info.platform(), info.diff_ids.len()),
-        (id.clone(), "linux", 2)
+        (id.clone(), "linux/amd64", 2)
     );
     assert_eq!(bench.inspect("localhost/nothing:1").await, None);
     let files = bench.files("docker", &id);
