@@ -407,6 +407,8 @@ impl Daemon {
             }
         }
         round.images = images.into_values().collect();
+        // Only the answer is kept.
+        round.state = State::default();
         self.checks.rounds.insert(number, round);
     }
 }
