@@ -87,11 +87,17 @@ impl Made {
 
     pub fn config_bytes(&self) -> Vec<u8> {
         let mut parts = self.platform.split('/');
+        // One for each layer: builders insist on it.
+        let history: Vec<_> = self
+            .layers
+            .iter()
+            .map(|layer| json!({ "created": self.created, "created_by": format!("a test of {layer}") }))
+            .collect();
         let mut config = json!({
             "os": parts.next(), "architecture": parts.next(),
             "created": self.created, "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": self.diff_ids() },
-            "history": [{ "created": self.created, "created_by": "a test" }],
+            "history": history,
         });
         if let Some(variant) = parts.next() {
             config["variant"] = json!(variant);
