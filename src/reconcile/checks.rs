@@ -45,15 +45,11 @@ impl Turn<'_> {
             let node = image.node.clone();
             due.push((at, Question::Inside(node.clone()), Effect::LookInside(node)));
         }
-        for Stranger { node, commit, every } in strangers(self.state, self.config) {
-            let at = self
-                .state
-                .updates
-                .elsewhere
-                .get(&node)
-                .map_or(self.now, |check| check.next);
-            let at = sane(at, every, self.now);
-            let commit = commit.clone();
+        for stranger in strangers(self.state, self.config) {
+            let check = self.state.updates.elsewhere.get(&stranger.node);
+            let at = check.map_or(self.now, |check| stranger.due(check));
+            let at = sane(at, stranger.every, self.now);
+            let (node, commit) = (stranger.node, stranger.commit.clone());
             let effect = Effect::LookElsewhere {
                 node: node.clone(),
                 commit,

@@ -1,7 +1,7 @@
 //! When checks are made again: spread over their interval, and less and less often while they fail.
 
 use super::retry::later;
-use crate::model::{Check, CheckError, CheckTrouble, Compared, Digest, Look};
+use crate::model::{Check, CheckError, CheckTrouble, Compared, Digest, Look, Timestamped};
 use jiff::Timestamp;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -28,6 +28,15 @@ pub(super) fn spread(after: Timestamp, every: Duration, seed: &impl Hash) -> Tim
 /// As the record has it.
 pub(super) fn rounded(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// When a check is due: as was planned when it was made, or earlier if it is to be made more often by now. What fails waits
+/// as it was told to.
+pub(super) fn due<T: Timestamped>(check: &Check<T>, every: Duration, seed: &impl Hash) -> Timestamp {
+    match &check.last {
+        Some(last) if check.trouble.is_none() => check.next.min(spread(last.checked(), every, seed)),
+        _ => check.next,
+    }
 }
 
 /// When a check that has failed is made again.
@@ -93,5 +102,39 @@ pub fn look(before: Option<&Look>, head: Digest, compared: Vec<Compared>, now: T
         head,
         checked: now,
         compared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Elsewhere;
+
+    #[test]
+    fn a_shorter_interval_holds_at_once_and_a_longer_one_from_the_next_time_on() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let now = Timestamp::UNIX_EPOCH + 1000 * HOUR;
+        let next = spread(now, 6 * HOUR, "seed");
+        let last = Some(Elsewhere {
+            checked: now,
+            found: None,
+        });
+        let mut check = Check {
+            last,
+            trouble: None,
+            next,
+        };
+        assert_eq!(due(&check, 6 * HOUR, &"seed"), next);
+        assert_eq!(due(&check, 12 * HOUR, &"seed"), next);
+        let sooner = due(&check, HOUR, &"seed");
+        assert_eq!(sooner, spread(now, HOUR, "seed"));
+        assert!(sooner < later(now, 2 * HOUR));
+        // A registry may have said when it wants to be asked again.
+        check.trouble = Some(CheckTrouble {
+            since: now,
+            failures: 1,
+            error: "throttled".to_owned(),
+        });
+        assert_eq!(due(&check, HOUR, &"seed"), next);
     }
 }

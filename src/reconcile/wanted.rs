@@ -3,9 +3,9 @@
 
 use super::judge::{Watched, base_key, is_at, is_kept, used, watched};
 use super::retry::later;
-use super::timing::spread;
+use super::timing::{self, spread};
 use crate::config::{Config, Image, PackageCheck, Project, Update};
-use crate::model::{BaseKey, BaseUsed, Check, CommitId, Look, Node, Question, RefName, State, Used};
+use crate::model::{BaseKey, BaseUsed, Check, CommitId, Elsewhere, Look, Node, Question, RefName, State, Used};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,12 +71,13 @@ impl Wanted {
         let Some(check) = check else {
             return spread(verified, self.every(), key);
         };
+        let due = timing::due(check, self.every(), key);
         match &check.last {
             // Seen, but not compared with what somebody has used since.
             Some(look) if check.trouble.is_none() && self.used.values().any(|used| !is_told(look, used)) => {
-                check.next.min(later(look.checked, SHORTEST_GAP))
+                due.min(later(look.checked, SHORTEST_GAP))
             }
-            _ => check.next,
+            _ => due,
         }
     }
 }
@@ -112,16 +113,17 @@ pub fn due(state: &State, config: &Config) -> BTreeMap<Question, Timestamp> {
     let inside = inside.map(|image| (Question::Inside(image.node.clone()), inside_due(&image, state)));
     let elsewhere = strangers(state, config).map(|stranger| {
         let check = updates.elsewhere.get(&stranger.node);
-        let at = check.map_or(Timestamp::MIN, |check| check.next);
+        let at = check.map_or(Timestamp::MIN, |check| stranger.due(check));
         (Question::Elsewhere(stranger.node), at)
     });
     bases.chain(inside).chain(elsewhere).collect()
 }
 
 pub(super) fn inside_due(image: &Watched<'_>, state: &State) -> Timestamp {
+    let every = image.image.update.every;
     match state.updates.packages.get(image.node) {
-        Some(check) => check.next,
-        None => spread(image.standing.verified, image.image.update.every, image.node),
+        Some(check) => timing::due(check, every, image.node),
+        None => spread(image.standing.verified, every, image.node),
     }
 }
 
@@ -142,6 +144,12 @@ pub(super) struct Stranger<'a> {
     pub node: Node,
     pub commit: &'a CommitId,
     pub every: Duration,
+}
+
+impl Stranger<'_> {
+    pub(super) fn due(&self, check: &Check<Elsewhere>) -> Timestamp {
+        timing::due(check, self.every, &self.node)
+    }
 }
 
 /// Images of the config of which no release is on record, on refs where one could be. Only while nothing is being built
