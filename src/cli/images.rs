@@ -160,13 +160,17 @@ fn what_is_below(state: &State, config: &Config) -> BTreeMap<Node, ImageUpdates>
         .collect()
 }
 
-/// With what is new below it: that counts if nothing else is said of the image.
+/// With what is new below it: that counts if nothing else is said of the image, or only that its build failed.
 fn with_updates(mut view: ImageView, updates: Option<ImageUpdates>, now: Timestamp) -> ImageView {
     if let Some(updates) = &updates
-        && view.state == "current"
         && let Some((state, why)) = update_story::stands(updates, now)
     {
-        (view.state, view.why) = (state, why);
+        match view.state {
+            "current" => (view.state, view.why) = (state, why),
+            // It may be the rebuild that has failed: then this tells what it was for, and when it is tried again.
+            "failed" => view.why = format!("{}; {why}", view.why),
+            _ => {}
+        }
     }
     view.updates = updates;
     view
