@@ -13,4 +13,14 @@ mod scene;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod by_hand;
+mod elsewhere;
+mod held;
+mod kills;
+mod local;
 mod moves;
+mod packages;
+mod reload;
+mod schedule;
+mod several;
+mod trouble;

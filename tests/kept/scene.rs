@@ -4,10 +4,12 @@ use crate::common::{Bench, MAIN, insecure, skopeo};
 use crate::made::{Made, Repository};
 use crate::support::daemon::{Daemon, build_json};
 use crate::support::jobs::{Row, jobs};
+use crate::support::podman::BUSYBOX;
 use crate::support::repo::short;
 use crate::support::scratch::{SOON, wait_for_state};
 use crate::support::servers::faults::Faults;
 use crate::support::servers::registry::Registry;
+use nix::sys::signal::Signal;
 use pipelined::model::Digest;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -36,7 +38,9 @@ impl Scene {
 
     /// Without a config.
     pub fn empty(containerfile: &str) -> Self {
-        let bench = Bench::new(containerfile);
+        let bench = Bench::new(crate::common::SCRATCH);
+        bench.repo.commit(&[("Containerfile", containerfile)]);
+        bench.repo.push_to(&bench.origin);
         let registry = Registry::start(&bench.scratch);
         let proxy = Faults::start(registry.port(), |_| None);
         Self {
@@ -86,6 +90,19 @@ impl Scene {
         }
     }
 
+    /// Puts busybox with one more file at `base:1`.
+    #[track_caller]
+    pub fn put_base(&self, file: &str) {
+        let bench = &self.bench;
+        let dir = bench.scratch.mkdir("base");
+        std::fs::write(dir.join("file"), file).unwrap();
+        let text = format!("FROM {BUSYBOX}\nCOPY file /{file}\n");
+        std::fs::write(dir.join("Containerfile"), text).unwrap();
+        let podman = &bench.podman;
+        podman.run(&["build", "--quiet", "--tag", "localhost/put", &dir.display().to_string()]);
+        podman.run(&["push", "--quiet", "--tls-verify=false", "localhost/put", &self.place("base:1")]);
+    }
+
     pub fn base(&self) -> Repository {
         self.repository("base")
     }
@@ -118,6 +135,16 @@ impl Scene {
         let (layers, base) = (self.layers(name), base.diff_ids());
         let begin: Vec<&str> = layers.iter().map(String::as_str).take(base.len()).collect();
         assert_eq!(begin, base.iter().map(Digest::as_str).collect::<Vec<_>>());
+    }
+
+    /// HUP, after the config was changed.
+    pub fn reload(&self) {
+        let reloads = || self.log().matches(" reloaded: ").count();
+        let before = reloads();
+        self.daemon.as_ref().unwrap().signal(Signal::SIGHUP);
+        wait_for_state("the reload", SOON, || {
+            (reloads() > before).then_some(()).ok_or_else(|| self.log())
+        });
     }
 
     pub fn start(&mut self) {
@@ -165,17 +192,23 @@ impl Scene {
     }
 
     /// Looks at a base until now.
-    pub fn looks(&self) -> usize {
-        self.proxy.count("HEAD", "/base/manifests/1")
+    fn looks(&self, base: &str) -> usize {
+        self.proxy.count("HEAD", &format!("/{base}/manifests/1"))
     }
 
     /// Waits for so many looks at the base from now on, each of them taken in.
     #[track_caller]
     pub fn rounds(&self, count: usize) {
-        // One may be on its way, and one more tells that the last one was taken in.
-        let goal = self.looks() + count + 2;
+        self.rounds_of("base", count);
+    }
+
+    /// The same of another base.
+    #[track_caller]
+    pub fn rounds_of(&self, base: &str, count: usize) {
+        // One more tells that the last one was taken in.
+        let goal = self.looks(base) + count + 1;
         wait_for_state("looks at the base", SOON, || {
-            let looks = self.looks();
+            let looks = self.looks(base);
             (looks >= goal)
                 .then_some(())
                 .ok_or_else(|| format!("{looks} of {goal}\n{}", self.log()))
