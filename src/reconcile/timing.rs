@@ -114,7 +114,8 @@ mod tests {
     fn a_shorter_interval_holds_at_once_and_a_longer_one_from_the_next_time_on() {
         const HOUR: Duration = Duration::from_secs(3600);
         let now = Timestamp::UNIX_EPOCH + 1000 * HOUR;
-        let next = spread(now, 6 * HOUR, "seed");
+        let seed = "seed".to_owned();
+        let next = spread(now, 6 * HOUR, &seed);
         let last = Some(Elsewhere {
             checked: now,
             found: None,
@@ -124,10 +125,10 @@ mod tests {
             trouble: None,
             next,
         };
-        assert_eq!(due(&check, 6 * HOUR, &"seed"), next);
-        assert_eq!(due(&check, 12 * HOUR, &"seed"), next);
-        let sooner = due(&check, HOUR, &"seed");
-        assert_eq!(sooner, spread(now, HOUR, "seed"));
+        assert_eq!(due(&check, 6 * HOUR, &seed), next);
+        assert_eq!(due(&check, 12 * HOUR, &seed), next);
+        let sooner = due(&check, HOUR, &seed);
+        assert_eq!(sooner, spread(now, HOUR, &seed));
         assert!(sooner < later(now, 2 * HOUR));
         // A registry may have said when it wants to be asked again.
         check.trouble = Some(CheckTrouble {
@@ -135,6 +136,6 @@ mod tests {
             failures: 1,
             error: "throttled".to_owned(),
         });
-        assert_eq!(due(&check, HOUR, &"seed"), next);
+        assert_eq!(due(&check, HOUR, &seed), next);
     }
 }

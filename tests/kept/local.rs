@@ -3,22 +3,19 @@
 use crate::common::MAIN;
 use crate::scene::{QUICK, Scene};
 use crate::support::repo::Repo;
-use crate::support::scratch::{SOON, wait_for_state};
 use serde_json::Value;
 
 fn last_look(scene: &Scene) -> Value {
-    scene.image("p")["updates"]["bases"][0]["check"]["last"].clone()
+    scene.status()["last"].clone()
 }
 
 /// Waits until the base was looked at anew.
+#[track_caller]
 fn look(scene: &Scene) {
     for _ in 0..2 {
         let before = last_look(scene);
-        wait_for_state("a look", SOON, || {
-            let last = last_look(scene);
-            (!last.is_null() && last != before)
-                .then_some(())
-                .ok_or_else(|| format!("{last}\n{}", scene.log()))
+        scene.wait_status("a look", |status| {
+            (!status["last"].is_null() && status["last"] != before).then_some(())
         });
     }
 }
@@ -67,10 +64,9 @@ fn a_base_that_another_project_builds() {
 
     // It is gone: that is an error, and no update.
     scene.bench.podman.run(&["untag", "localhost/base:1"]);
-    wait_for_state("the error", SOON, || {
-        let status = scene.status();
+    scene.wait_status("the error", |status| {
         let error = status["failing"][0]["error"].as_str().unwrap_or_default();
-        error.contains("localhost/base:1 is not in the storage of podman").then_some(()).ok_or(status.to_string())
+        error.contains("localhost/base:1 is not in the storage of podman").then_some(())
     });
     assert_eq!(scene.jobs().len(), 4);
     assert_eq!(id(), after);

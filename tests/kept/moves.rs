@@ -3,7 +3,6 @@
 use crate::common::MAIN;
 use crate::made::Made;
 use crate::scene::{COPY, QUICK, Scene, brief};
-use crate::support::scratch::{SOON, wait_for_state};
 use serde_json::json;
 use std::time::Instant;
 
@@ -109,11 +108,8 @@ fn an_index_that_comes_in_pieces_is_built_on_when_it_is_whole() {
     }
     // Each of these counts if it stays.
     scene.base().push_index(&[&between]);
-    wait_for_state("the daemon to see it", SOON, || {
-        let news = scene.status()["news"].clone();
-        (news[0]["bases"][0]["state"] == "settling")
-            .then_some(())
-            .ok_or(news.to_string())
+    scene.wait_status("the daemon to see it", |status| {
+        (status["news"][0]["bases"][0]["state"] == "settling").then_some(())
     });
     let (code, out, _) = scene.run(&["updates"]);
     assert_eq!(code, 100, "{out}");

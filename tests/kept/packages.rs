@@ -81,10 +81,9 @@ fn a_command_finds_updates_and_they_are_built_in_once() {
     // An error is told, and is neither an update nor the end of one.
     configure(&scene, "echo oops; exit 7");
     scene.reload();
-    wait_for_state("the error", SOON, || {
-        let status = scene.status();
+    scene.wait_status("the error", |status| {
         let error = status["failing"][0]["error"].as_str().unwrap_or_default();
-        error.contains("exited with 7").then_some(()).ok_or(status.to_string())
+        error.contains("exited with 7").then_some(())
     });
     let (code, out, _) = scene.run(&["updates"]);
     assert!(code == 100 && out.contains("cannot check the packages of p main: "), "{out}");

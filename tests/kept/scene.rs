@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use pipelined::model::Digest;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Needs nothing in the base.
 pub const COPY: &str = "ARG BASE\nFROM $BASE\nCOPY data /data\n";
@@ -260,6 +261,20 @@ impl Scene {
     #[track_caller]
     pub fn status(&self) -> Value {
         self.bench.site.json(&["status", "--json"])["updates"].clone()
+    }
+
+    /// Waits until the status says this of updates.
+    #[track_caller]
+    pub fn wait_status<T>(&self, what: &str, is: impl Fn(&Value) -> Option<T>) -> T {
+        wait_for_state(what, SOON, || {
+            let status = self.status();
+            // Each question is a process.
+            let again = || std::thread::sleep(Duration::from_millis(200));
+            is(&status).ok_or_else(|| {
+                again();
+                format!("{status}\n{}", self.log())
+            })
+        })
     }
 
     /// A command's exit code and what it printed.

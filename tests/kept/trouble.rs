@@ -2,7 +2,6 @@
 
 use crate::made::Made;
 use crate::scene::{COPY, QUICK, Scene};
-use crate::support::scratch::{SOON, wait_for_state};
 use crate::support::servers::child::Server;
 use crate::support::servers::faults::{Fault, Faults};
 use crate::support::servers::registry::Registry;
@@ -13,20 +12,16 @@ use std::process::Command;
 /// Waits until the status has this to say of a check that fails.
 #[track_caller]
 fn failing(scene: &Scene, words: &str) -> Value {
-    wait_for_state(words, SOON, || {
-        let failing = scene.status()["failing"].clone();
-        let first = failing[0].clone();
+    scene.wait_status(words, |status| {
+        let first = &status["failing"][0];
         let error = first["error"].as_str().unwrap_or_default();
-        error.contains(words).then_some(first).ok_or(failing.to_string())
+        error.contains(words).then(|| first.clone())
     })
 }
 
 #[track_caller]
 fn recovered(scene: &Scene) {
-    wait_for_state("no trouble", SOON, || {
-        let failing = scene.status()["failing"].clone();
-        (failing == json!([])).then_some(()).ok_or(failing.to_string())
-    });
+    scene.wait_status("no trouble", |status| (status["failing"] == json!([])).then_some(()));
 }
 
 fn time(value: &Value) -> Timestamp {
@@ -63,11 +58,8 @@ fn trouble_is_told_and_is_no_update() {
     let scratch = scene.bench.scratch.join("registry.log");
     // Another one takes its place with us, and it ends.
     scene.registry = Registry::start(&scene.bench.scratch);
-    wait_for_state("both to fail", SOON, || {
-        let failing = scene.status()["failing"].clone();
-        (failing.as_array().unwrap().len() == 2)
-            .then_some(())
-            .ok_or(failing.to_string())
+    scene.wait_status("both to fail", |status| {
+        (status["failing"].as_array().unwrap().len() == 2).then_some(())
     });
     assert_eq!(scene.run(&["updates"]).0, 1);
     assert_eq!(scene.jobs().len(), 1);
