@@ -38,7 +38,10 @@ fn a_person_looks_and_only_then_wants_it_built() {
     let shown: Value = serde_json::from_str(&out).unwrap();
     let base = &shown[0]["bases"][0];
     assert_eq!(base["name"], *name, "{shown}");
-    assert_eq!((&base["from"], &base["to"]), (&before.as_str().into(), &after.as_str().into()));
+    assert_eq!(
+        (&base["from"], &base["to"]),
+        (&before.as_str().into(), &after.as_str().into())
+    );
     assert_eq!(shown[0]["rebuild"], Value::Null);
 
     for unknown in ["nothing", "p/nothing", "q", "127.0.0.1:1/p:1"] {
@@ -46,7 +49,9 @@ fn a_person_looks_and_only_then_wants_it_built() {
         assert_eq!((code, out.as_str()), (2, ""), "{unknown}: {errors}");
         assert!(errors.contains(unknown), "{errors}");
     }
-    scene.proxy.set(|r| r.is("HEAD", "/base/").then_some(Fault::Answer(403, String::new())));
+    scene
+        .proxy
+        .set(|r| r.is("HEAD", "/base/").then_some(Fault::Answer(403, String::new())));
     let (code, out, _) = scene.run(&["updates"]);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains(&format!("cannot check {name} (below p main): ")), "{out}");
@@ -62,7 +67,10 @@ fn a_person_looks_and_only_then_wants_it_built() {
     assert!(out.contains(&job), "{out}");
     let (code, out, _) = scene.run(&["updates", "--rebuild"]);
     assert_eq!(code, 100, "{out}");
-    assert!(out.contains("p main: not queued: job 2 of this ref is running"), "{out}");
+    assert!(
+        out.contains("p main: not queued: job 2 of this ref is running"),
+        "{out}"
+    );
     std::fs::remove_file(hold).unwrap();
     let jobs = scene.wait_jobs(2);
     scene.assert_good(&jobs[1]);

@@ -1,13 +1,17 @@
 //! Images that were built elsewhere, and are kept up to date from here.
 
 use crate::made::Made;
-use crate::scene::{COPY, QUICK, Scene};
-use rstest::rstest;
+use crate::scene::{COPY, QUICK, Scene, together};
 
-#[rstest]
-#[case::by_its_labels(true, "its org.opencontainers.image.base labels")]
-#[case::by_its_layers(false, "its first layers")]
-fn its_base_moves(#[case] labelled: bool, #[case] evidence: &str) {
+#[test]
+fn its_base_moves() {
+    together(&[
+        || moves(true, "its org.opencontainers.image.base labels"),
+        || moves(false, "its first layers"),
+    ]);
+}
+
+fn moves(labelled: bool, evidence: &str) {
     let mut scene = Scene::empty(COPY);
     scene.configure_project(&format!(
         "initial = 'none'\n[projects.p.image]\nrelease = ['HOST/p:1']\nbuild_args = {{ BASE = 'HOST/base:1' }}\n{QUICK}\n"
@@ -30,7 +34,10 @@ fn its_base_moves(#[case] labelled: bool, #[case] evidence: &str) {
     let image = scene.image("p");
     assert_eq!(image["updates"]["evidence"], evidence, "{image}");
     let (_, out, errors) = scene.run(&["images", "p"]);
-    assert!(out.contains(&format!("elsewhere, known by {evidence}")), "{out}{errors}");
+    assert!(
+        out.contains(&format!("elsewhere, known by {evidence}")),
+        "{out}{errors}"
+    );
     let (code, out, _) = scene.run(&["updates"]);
     assert_eq!(code, 0, "{out}");
 

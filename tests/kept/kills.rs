@@ -1,12 +1,16 @@
 //! The daemon is killed at a bad moment: nothing is lost, nothing is left, and nothing is done twice.
 
 use crate::made::Made;
-use crate::scene::{COPY, QUICK, Scene};
+use crate::scene::{COPY, QUICK, Scene, together};
 use crate::support::daemon::{strays, wait_no_strays};
 use crate::support::scratch::{SOON, wait_for, wait_for_state};
 use crate::support::servers::faults::{Fault, Gate};
 
 #[test]
+fn nothing_is_lost_or_left() {
+    together(&[while_it_looks_and_while_it_builds, while_it_looks_into_an_image]);
+}
+
 fn while_it_looks_and_while_it_builds() {
     let hold = "while [ -e ../../../../hold ]; do sleep 0.1; done";
     let mut scene = Scene::empty(COPY);
@@ -18,7 +22,9 @@ fn while_it_looks_and_while_it_builds() {
     scene.released();
     let gate = Gate::default();
     let held = gate.clone();
-    scene.proxy.set(move |r| r.is("HEAD", "/base/").then(|| Fault::Hold(held.clone())));
+    scene
+        .proxy
+        .set(move |r| r.is("HEAD", "/base/").then(|| Fault::Hold(held.clone())));
     gate.wait_came();
     scene.base().push(&Made::new(&["new"]));
     scene.crash();
@@ -27,7 +33,10 @@ fn while_it_looks_and_while_it_builds() {
     scene.start();
     wait_for_state("the rebuild to stand", SOON, || {
         let jobs = scene.jobs();
-        let runs = jobs.len() == 2 && strays(&scene.bench.site.workdir).iter().any(|(_, c)| c.contains("hold"));
+        let runs = jobs.len() == 2
+            && strays(&scene.bench.site.workdir)
+                .iter()
+                .any(|(_, c)| c.contains("hold"));
         runs.then_some(()).ok_or_else(|| format!("{jobs:?}\n{}", scene.log()))
     });
     scene.crash();
@@ -43,7 +52,6 @@ fn while_it_looks_and_while_it_builds() {
     assert_eq!(scene.bench.podman.working_containers(), Vec::<String>::new());
 }
 
-#[test]
 fn while_it_looks_into_an_image() {
     let mut scene = Scene::empty("FROM localhost/busybox\nCOPY data /data\n");
     scene.bench.podman.load_busybox();

@@ -26,9 +26,7 @@ fn a_base_that_another_project_builds() {
     let below = Repo::new(scene.bench.scratch.join("below"));
     below.commit(&[("Containerfile", "FROM scratch\nCOPY first /first\n"), ("first", "1")]);
     let remote = below.path().display().to_string();
-    let base = format!(
-        "[projects.base]\ninterval = '1s'\nremote = '{remote}'\nimage.release = 'localhost/base:1'\n"
-    );
+    let base = format!("[projects.base]\ninterval = '1s'\nremote = '{remote}'\nimage.release = 'localhost/base:1'\n");
     let above = format!("[projects.p.image]\nrelease = 'localhost/p:1'\n{QUICK}\n");
     // What it stands on must be there first.
     scene.configure_project(&format!("enabled = false\n{above}{base}"));
@@ -38,7 +36,12 @@ fn a_base_that_another_project_builds() {
     scene.reload();
     let jobs = scene.wait_jobs(2);
     scene.assert_good(&jobs[1]);
-    let id = || scene.bench.podman.run(&["inspect", "--format={{.Id}}", "localhost/p:1"]);
+    let id = || {
+        scene
+            .bench
+            .podman
+            .run(&["inspect", "--format={{.Id}}", "localhost/p:1"])
+    };
     let before = id();
     look(&scene);
     assert_eq!(scene.jobs().len(), 2);
@@ -53,7 +56,10 @@ fn a_base_that_another_project_builds() {
     let after = id();
     assert_ne!(after, before);
     let layers = |image: &str| -> Vec<String> {
-        let text = scene.bench.podman.run(&["inspect", "--format={{json .RootFS.Layers}}", image]);
+        let text = scene
+            .bench
+            .podman
+            .run(&["inspect", "--format={{json .RootFS.Layers}}", image]);
         serde_json::from_str(&text).unwrap()
     };
     assert!(layers("localhost/p:1").starts_with(&layers("localhost/base:1")));
@@ -66,7 +72,9 @@ fn a_base_that_another_project_builds() {
     scene.bench.podman.run(&["untag", "localhost/base:1"]);
     scene.wait_status("the error", |status| {
         let error = status["failing"][0]["error"].as_str().unwrap_or_default();
-        error.contains("localhost/base:1 is not in the storage of podman").then_some(())
+        error
+            .contains("localhost/base:1 is not in the storage of podman")
+            .then_some(())
     });
     assert_eq!(scene.jobs().len(), 4);
     assert_eq!(id(), after);

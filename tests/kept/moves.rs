@@ -2,7 +2,7 @@
 
 use crate::common::MAIN;
 use crate::made::Made;
-use crate::scene::{COPY, QUICK, Scene, brief};
+use crate::scene::{COPY, QUICK, Scene, brief, together};
 use serde_json::json;
 use std::time::Instant;
 
@@ -15,6 +15,14 @@ fn new() -> Made {
 }
 
 #[test]
+fn a_base_that_moves() {
+    together(&[
+        new_content_is_built_on_once,
+        the_same_content_is_told_and_not_built_on,
+        an_index_that_comes_in_pieces_is_built_on_when_it_is_whole,
+    ]);
+}
+
 fn new_content_is_built_on_once() {
     let mut scene = Scene::new(COPY, QUICK);
     let before = scene.base().push(&old());
@@ -27,7 +35,10 @@ fn new_content_is_built_on_once() {
     let jobs = scene.wait_jobs(2);
     let rebuild = &jobs[1];
     assert_eq!(rebuild.outcome(), "succeeded", "{rebuild:?}");
-    assert_eq!((&rebuild.commit, &rebuild.attempts), (&commit, &vec![scene.run_name(2)]));
+    assert_eq!(
+        (&rebuild.commit, &rebuild.attempts),
+        (&commit, &vec![scene.run_name(2)])
+    );
     let report = scene.report(rebuild);
     assert_eq!(report["reason"], "base updated");
     let cause = report["cause"].as_str().unwrap();
@@ -48,13 +59,15 @@ fn new_content_is_built_on_once() {
     let longest = begin.elapsed().as_secs_f64() / 0.9 + 2.0;
     let requests = scene.proxy.requests();
     assert!((requests.len() as f64) < longest, "{longest}: {requests:#?}");
-    assert!(requests.iter().all(|r| r.is("HEAD", "/base/manifests/1")), "{requests:#?}");
+    assert!(
+        requests.iter().all(|r| r.is("HEAD", "/base/manifests/1")),
+        "{requests:#?}"
+    );
     assert_eq!(scene.at("p:1"), now);
     let (code, out, _) = scene.run(&["updates"]);
     assert_eq!((code, out.as_str()), (0, "1 image has no updates\n"));
 }
 
-#[test]
 fn the_same_content_is_told_and_not_built_on() {
     let mut scene = Scene::new(COPY, QUICK);
     scene.base().push(&old());
@@ -92,7 +105,6 @@ fn the_same_content_is_told_and_not_built_on() {
     assert_eq!(scene.status()["news"], json!([]));
 }
 
-#[test]
 fn an_index_that_comes_in_pieces_is_built_on_when_it_is_whole() {
     let mut scene = Scene::new(COPY, "update = { every = '1s', quiet = '3s' }");
     let (arm, newer_arm) = (

@@ -7,9 +7,8 @@ const RANDOM: &str = "FROM localhost/busybox\nRUN head -c 9 /dev/urandom >/rando
 
 /// As the config has it, with this as the command for a shell in the image.
 fn configure(scene: &Scene, script: &str) {
-    let update = format!(
-        "update = {{ every = '1s', quiet = '0s', network = 'none', packages = ['sh', '-c', '''{script}'''] }}"
-    );
+    let update =
+        format!("update = {{ every = '1s', quiet = '0s', network = 'none', packages = ['sh', '-c', '''{script}'''] }}");
     scene.configure(&update);
 }
 
@@ -86,7 +85,10 @@ fn a_command_finds_updates_and_they_are_built_in_once() {
         error.contains("exited with 7").then_some(())
     });
     let (code, out, _) = scene.run(&["updates"]);
-    assert!(code == 100 && out.contains("cannot check the packages of p main: "), "{out}");
+    assert!(
+        code == 100 && out.contains("cannot check the packages of p main: "),
+        "{out}"
+    );
     configure(&scene, "exit 0");
     scene.reload();
     look(&scene, 1, "no updates");

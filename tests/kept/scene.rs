@@ -54,9 +54,8 @@ impl Scene {
 
     /// The config of [`Scene::new`].
     pub fn configure(&self, image: &str) {
-        let image = format!(
-            "[projects.p.image]\nrelease = ['HOST/p:1']\nbuild_args = {{ BASE = 'HOST/base:1' }}\n{image}\n"
-        );
+        let image =
+            format!("[projects.p.image]\nrelease = ['HOST/p:1']\nbuild_args = {{ BASE = 'HOST/base:1' }}\n{image}\n");
         self.configure_project(&image);
     }
 
@@ -64,8 +63,10 @@ impl Scene {
     pub fn configure_project(&self, project: &str) {
         let host = self.proxy.host();
         let project = format!("success_callback = '{}'\n{project}", self.teller());
-        self.bench
-            .config(&insecure(&[host.clone(), self.registry.host()]), &project.replace("HOST", &host));
+        self.bench.config(
+            &insecure(&[host.clone(), self.registry.host()]),
+            &project.replace("HOST", &host),
+        );
     }
 
     fn teller(&self) -> String {
@@ -101,7 +102,13 @@ impl Scene {
         std::fs::write(dir.join("Containerfile"), text).unwrap();
         let podman = &bench.podman;
         podman.run(&["build", "--quiet", "--tag", "localhost/put", &dir.display().to_string()]);
-        podman.run(&["push", "--quiet", "--tls-verify=false", "localhost/put", &self.place("base:1")]);
+        podman.run(&[
+            "push",
+            "--quiet",
+            "--tls-verify=false",
+            "localhost/put",
+            &self.place("base:1"),
+        ]);
     }
 
     pub fn base(&self) -> Repository {
@@ -292,6 +299,15 @@ impl Scene {
     pub fn run_name(&self, n: usize) -> String {
         format!("{}.{n}", short(&self.bench.repo.head()))
     }
+}
+
+/// Side by side, each in a scene of its own: they wait more than they work.
+pub fn together(parts: &[fn()]) {
+    std::thread::scope(|scope| {
+        for part in parts {
+            scope.spawn(part);
+        }
+    });
 }
 
 /// The first twelve digits, as people see them.
