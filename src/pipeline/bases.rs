@@ -6,7 +6,7 @@ use super::build::Built;
 use super::prepare::Prepared;
 use crate::config::{Image, Pull, SecretFile};
 use crate::engine::{ImageInfo, PullAccess};
-use crate::model::{BaseUsed, Failure, ImageRef, Step};
+use crate::model::{BaseUsed, Failure, ImageRef, Reason, Step};
 use std::path::PathBuf;
 
 /// A base that is ready, and what stands in its place in the Containerfile.
@@ -87,7 +87,7 @@ impl Attempt<'_> {
     async fn pull(&self, prepared: &Prepared<'_>, names: &[String]) -> Result<Vec<Ready>, Failure> {
         let (work, runner) = (self.work, &self.runner);
         let access = self.pull_access(prepared).await?;
-        let policy = prepared.image.pull;
+        let policy = self.pull_policy(prepared.image);
         let pulled = work
             .engine
             .pull_bases(runner, names, policy, &access, work.project.timeout)
@@ -103,6 +103,15 @@ impl Attempt<'_> {
             ready.push(Ready { used, pin });
         }
         Ok(ready)
+    }
+
+    /// What is missing only may stay as it is here, unless this job is for what is newer than that.
+    fn pull_policy(&self, image: &Image) -> Pull {
+        let is_for_newer = matches!(self.work.job.reason, Reason::BaseUpdated | Reason::PackagesUpdated);
+        match image.pull {
+            Pull::Missing if is_for_newer => Pull::Newer,
+            pull => pull,
+        }
     }
 
     /// With `pull = "newer"`, what is here may stand in for what could not be pulled only if no registry has it: it was made
