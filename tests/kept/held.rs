@@ -8,6 +8,7 @@ use serde_json::json;
 fn rebuilds_that_bring_nothing() {
     together(&[
         a_rebuild_that_fails_holds_for_what_it_stood_on,
+        a_tip_that_failed_is_tried_again_first,
         a_rebuild_that_comes_to_the_same_releases_nothing_and_is_not_made_again,
     ]);
 }
@@ -98,4 +99,54 @@ fn a_rebuild_that_comes_to_the_same_releases_nothing_and_is_not_made_again() {
     scene.crash();
     scene.start();
     scene.assert_quiet(1);
+}
+
+fn a_tip_that_failed_is_tried_again_first() {
+    let text = "ARG BASE\nFROM $BASE\nCOPY data /data\n";
+    let mut scene = Scene::empty(text);
+    scene.bench.podman.load_busybox();
+    scene.configure_project(&format!(
+        "interval = '1s'\n[projects.p.image]\nrelease = ['HOST/p:1']\nbuild_args = {{ BASE = 'HOST/base:1' }}\n\
+         test = ['sh', '-c', 'grep -x first /data || test -e /cure']\n{QUICK}\n"
+    ));
+    scene.put_base("plain");
+    let first = scene.released();
+    let tip = scene.bench.push("second\n");
+    let jobs = scene.wait_jobs(2);
+    assert_eq!(
+        (jobs[1].outcome(), &jobs[1].commit),
+        ("failed", &tip),
+        "{}",
+        scene.log()
+    );
+    scene.assert_quiet(1);
+    let tag = scene.at("p:1");
+
+    // It does not cure the tip: what is released gets it all the same.
+    scene.put_base("other");
+    let jobs = scene.wait_jobs(4);
+    assert_eq!(
+        (jobs[2].outcome(), &jobs[2].commit),
+        ("failed", &tip),
+        "{}",
+        scene.log()
+    );
+    assert_eq!(jobs[3].commit, first.commit);
+    scene.assert_good(&jobs[3]);
+    let cause = scene.report(&jobs[2])["cause"].to_string();
+    assert!(cause.contains("it failed before: "), "{cause}");
+    assert_ne!(scene.at("p:1"), tag);
+    scene.assert_quiet(1);
+
+    scene.put_base("cure");
+    let jobs = scene.wait_jobs(5);
+    assert_eq!(jobs[4].commit, tip);
+    scene.assert_good(&jobs[4]);
+    scene.assert_quiet(1);
+    let image = scene.image("p");
+    assert_eq!(
+        (&image["state"], &image["commit"]),
+        (&json!("current"), &json!(tip)),
+        "{image}"
+    );
 }

@@ -18,6 +18,7 @@ fn new() -> Made {
 fn a_base_that_moves() {
     together(&[
         new_content_is_built_on_once,
+        what_is_here_already_is_not_what_is_new,
         the_same_content_is_told_and_not_built_on,
         an_index_that_comes_in_pieces_is_built_on_when_it_is_whole,
     ]);
@@ -134,4 +135,17 @@ fn an_index_that_comes_in_pieces_is_built_on_when_it_is_whole() {
     assert!(cause.contains(&format!("→ {}", brief(&whole))), "{cause}");
     scene.assert_on("p:1", &new());
     scene.assert_quiet(2);
+}
+
+/// Bases are only fetched if they are missing: but not by the rebuild for a newer one.
+fn what_is_here_already_is_not_what_is_new() {
+    let mut scene = Scene::new(COPY, &format!("pull = 'missing'\n{QUICK}"));
+    scene.base().push(&old());
+    scene.released();
+    scene.base().push(&new());
+    let jobs = scene.wait_jobs(2);
+    scene.assert_good(&jobs[1]);
+    scene.assert_on("p:1", &new());
+    scene.assert_quiet(1);
+    assert_eq!(scene.status()["news"], json!([]));
 }
