@@ -173,7 +173,8 @@ fn base_error(base: &BaseUpdates) -> Option<String> {
     let check = base.check.as_ref()?;
     let not_compared = || "what is there was not compared with what was used".to_owned();
     let is_untold = base.state == UpdateState::Unknown;
-    check.error.clone().or_else(|| is_untold.then(not_compared))
+    let untold = || is_untold.then(|| base.how.clone().unwrap_or_else(not_compared));
+    check.error.clone().or_else(untold)
 }
 
 fn inside_error(image: &ImageUpdates) -> Option<String> {

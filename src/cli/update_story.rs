@@ -54,7 +54,8 @@ pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
             format!("now at {to}{since}{how}{counts}")
         }
         UpdateState::Unknown if base.check.as_ref().is_some_and(|check| check.last.is_some()) => {
-            "not compared with what is there now".to_owned()
+            let how = base.how.clone();
+            how.unwrap_or_else(|| "not compared with what is there now".to_owned())
         }
         UpdateState::Unknown => "not looked at yet".to_owned(),
     };

@@ -48,16 +48,15 @@ pub fn full_name(node: &Node) -> String {
 
 fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates) -> BaseUpdates {
     let check = base_key(watched.node, base.used).and_then(|key| updates.bases.get(&key));
+    let head = check
+        .and_then(|check| check.last.as_ref())
+        .map(|look| look.head.clone());
     let (state, to, how, since) = match &base.verdict {
         BaseVerdict::Fixed => (UpdateState::Fixed, None, None, None),
         BaseVerdict::Unknown => (UpdateState::Unknown, None, None, None),
+        BaseVerdict::Absent(how) => (UpdateState::Unknown, head, Some(how.clone()), None),
         BaseVerdict::Same(None) => (UpdateState::Current, None, None, None),
-        BaseVerdict::Same(Some(how)) => {
-            let head = check
-                .and_then(|check| check.last.as_ref())
-                .map(|look| look.head.clone());
-            (UpdateState::Current, head, Some(how.clone()), None)
-        }
+        BaseVerdict::Same(Some(how)) => (UpdateState::Current, head, Some(how.clone()), None),
         BaseVerdict::Moved { to, how, since, counts } => {
             let state = if *counts {
                 UpdateState::Updates

@@ -110,8 +110,11 @@ pub struct Compared {
     pub used: String,
     /// The id of the image that is there now for this platform, if there is one.
     pub present: Option<Digest>,
-    /// Whether it has the same content.
+    /// Whether it has the same content, or cannot be compared.
     pub same: bool,
+    /// There is nothing for this platform: no update, but nothing that could be built on either.
+    #[serde(default)]
+    pub absent: bool,
     /// What was compared, and what differs: for people.
     pub how: String,
 }

@@ -19,6 +19,8 @@ pub enum BaseVerdict {
     Fixed,
     /// It was not seen since the image was built on it.
     Unknown,
+    /// There is nothing for its platform any more, or not yet: which is no update. How that was found out.
+    Absent(String),
     /// The content is what was used. If the digest is another one: how that was found out.
     Same(Option<String>),
     /// There is other content.
@@ -186,6 +188,7 @@ fn base_verdict(watched: Watched<'_>, base: &BaseUsed, updates: &Updates) -> (Ba
     let name = used.key();
     match look.compared.iter().find(|compared| compared.used == name) {
         None => (BaseVerdict::Unknown, was),
+        Some(compared) if compared.absent => (BaseVerdict::Absent(compared.how.clone()), was),
         Some(compared) if compared.same => (BaseVerdict::Same(Some(compared.how.clone())), was),
         Some(compared) => {
             let verdict = BaseVerdict::Moved {
@@ -268,7 +271,7 @@ impl Judgement<'_> {
     pub fn moved(&self, counting: Counting) -> impl Iterator<Item = &BaseState<'_>> {
         self.bases.iter().filter(move |base| match &base.verdict {
             BaseVerdict::Moved { counts, .. } => *counts || counting == Counting::All,
-            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Same(_) => false,
+            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Absent(_) | BaseVerdict::Same(_) => false,
         })
     }
 
@@ -280,7 +283,9 @@ impl Judgement<'_> {
                 let from = from.map_or("?", Digest::short);
                 format!("{} {from} → {} ({how})", base.used.name, to.short())
             }
-            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Same(_) => base.used.name.clone(),
+            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Absent(_) | BaseVerdict::Same(_) => {
+                base.used.name.clone()
+            }
         });
         let packages = match self.packages {
             None => Vec::new(),

@@ -126,6 +126,7 @@ impl Looking<'_> {
                         used: key,
                         present: used.base.id.clone(),
                         same: true,
+                        absent: false,
                         how: format!("its index moved: the manifest of {platform} is the same"),
                     });
                 }
@@ -238,7 +239,8 @@ fn gone(key: String, platform: &str) -> Compared {
         used: key,
         present: None,
         same: true,
-        how: format!("it has nothing for {platform} now, so there is nothing new to build on"),
+        absent: true,
+        how: format!("it has nothing for {platform} now, so that nothing can be built on it"),
     }
 }
 
@@ -251,6 +253,7 @@ fn compared(key: String, present: &Present, verdict: Verdict) -> Compared {
         used: key,
         present: Some(present.id.clone()),
         same,
+        absent: false,
         how,
     }
 }

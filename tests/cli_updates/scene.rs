@@ -143,6 +143,7 @@ impl Scene {
             .key(),
             present: Some(digest('c')),
             same: false,
+            absent: false,
             how: "its layers differ".to_owned(),
         };
         let look = Look {

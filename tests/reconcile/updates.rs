@@ -151,6 +151,7 @@ impl Fleet {
                         used: used.key(),
                         present: Some(digest(2, there.content)),
                         same: used.base.id == Some(digest(2, there.content)),
+                        absent: false,
                         how: "layers differ".to_owned(),
                     });
                     let result = match self.down {
@@ -485,6 +486,7 @@ fn a_tip_that_failed_is_built_first_when_a_base_changes() {
             used: used.key(),
             present: Some(digest(2, content)),
             same: false,
+            absent: false,
             how: "layers differ".to_owned(),
         };
         fleet.world.event(Event::BaseSeen {

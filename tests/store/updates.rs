@@ -102,6 +102,7 @@ fn everything() -> Updates {
             used: "linux/amd64 x".to_owned(),
             present: Some(digest(n + 1)),
             same: true,
+            absent: false,
             how: "its layers are the same".to_owned(),
         }],
     };

@@ -98,7 +98,7 @@ async fn an_index_is_pushed_one_architecture_at_a_time() {
     let half = repository.push_index(&[&new_arm]);
     let (head, compared) = bench.look(&used, None).await.unwrap();
     assert_eq!((head, compared.len()), (half.clone(), 2));
-    assert!(compared[0].same && compared[0].present.is_none(), "{compared:?}");
+    assert!(compared[0].same && compared[0].absent, "{compared:?}");
     assert!(compared[0].how.contains("nothing for linux/amd64"), "{compared:?}");
     assert!(!compared[1].same, "{compared:?}");
 
@@ -142,7 +142,7 @@ async fn an_index_comes_and_goes() {
     // One image, of another platform, is nothing to build on.
     repository.push(&other);
     let compared = bench.look_once(&by_index).await;
-    assert!(compared.same && compared.present.is_none(), "{compared:?}");
+    assert!(compared.same && compared.absent, "{compared:?}");
     let by_manifest = mine.used(&reference, &[&mine.digest()]);
     repository.push_index(&[&other, &mine]);
     let compared = bench.look_once(&by_manifest).await;
@@ -178,7 +178,7 @@ async fn what_else_is_in_an_index() {
     // Nothing but proofs are left.
     repository.push_index_with(&[], &[entry(&attestation)]);
     let compared = bench.look_once(&by_variant(&six)).await;
-    assert!(compared.same && compared.present.is_none(), "{compared:?}");
+    assert!(compared.same && compared.absent, "{compared:?}");
 }
 
 /// What was built elsewhere is known by its layers only.
