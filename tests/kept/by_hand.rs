@@ -8,10 +8,10 @@ use serde_json::Value;
 
 #[test]
 fn a_person_looks_and_only_then_wants_it_built() {
-    let prepare = "while [ -e ../../../../hold ]; do sleep 0.1; done";
     let mut scene = Scene::empty(COPY);
+    let (holder, hold) = scene.holder();
     scene.configure_project(&format!(
-        "prepare_callback = [\"sh\", \"-c\", \"{prepare}\"]\n[projects.p.image]\nrelease = ['HOST/p:1']\n\
+        "prepare_callback = '{holder}'\n[projects.p.image]\nrelease = ['HOST/p:1']\n\
          build_args = {{ BASE = 'HOST/base:1' }}\nupdate = {{ every = '1h', quiet = '1h' }}\n"
     ));
     let before = scene.base().push(&Made::new(&["old"]));
@@ -60,11 +60,11 @@ fn a_person_looks_and_only_then_wants_it_built() {
     assert_eq!(scene.jobs().len(), 1);
     assert_eq!(scene.status()["failing"], serde_json::json!([]));
 
-    let hold = scene.bench.scratch.write("hold", "");
+    std::fs::write(&hold, "").unwrap();
     let (code, out, errors) = scene.run(&["updates", "--rebuild", "p"]);
     assert_eq!(code, 100, "{out}{errors}");
-    let job = format!("job 2 builds p main again; follow it with: pipelined log p --job 2 -f\n");
-    assert!(out.contains(&job), "{out}");
+    let job = "job 2 builds p main again; follow it with: pipelined log p --job 2 -f\n";
+    assert!(out.contains(job), "{out}");
     let (code, out, _) = scene.run(&["updates", "--rebuild"]);
     assert_eq!(code, 100, "{out}");
     assert!(

@@ -12,10 +12,10 @@ fn nothing_is_lost_or_left() {
 }
 
 fn while_it_looks_and_while_it_builds() {
-    let hold = "while [ -e ../../../../hold ]; do sleep 0.1; done";
     let mut scene = Scene::empty(COPY);
+    let (holder, hold) = scene.holder();
     scene.configure_project(&format!(
-        "prepare_callback = [\"sh\", \"-c\", \"{hold}\"]\n[projects.p.image]\nrelease = ['HOST/p:1']\n\
+        "prepare_callback = '{holder}'\n[projects.p.image]\nrelease = ['HOST/p:1']\n\
          build_args = {{ BASE = 'HOST/base:1' }}\n{QUICK}\n"
     ));
     scene.base().push(&Made::new(&["old"]));
@@ -29,18 +29,18 @@ fn while_it_looks_and_while_it_builds() {
     scene.base().push(&Made::new(&["new"]));
     scene.crash();
     scene.proxy.set(|_| None);
-    let file = scene.bench.scratch.write("hold", "");
+    std::fs::write(&hold, "").unwrap();
     scene.start();
     wait_for_state("the rebuild to stand", SOON, || {
         let jobs = scene.jobs();
         let runs = jobs.len() == 2
             && strays(&scene.bench.site.workdir)
                 .iter()
-                .any(|(_, c)| c.contains("hold"));
+                .any(|(_, c)| c.contains("holder"));
         runs.then_some(()).ok_or_else(|| format!("{jobs:?}\n{}", scene.log()))
     });
     scene.crash();
-    std::fs::remove_file(file).unwrap();
+    std::fs::remove_file(hold).unwrap();
     scene.start();
     let jobs = scene.wait_jobs(2);
     scene.assert_good(&jobs[1]);

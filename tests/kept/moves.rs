@@ -45,6 +45,7 @@ fn new_content_is_built_on_once() {
     let cause = report["cause"].as_str().unwrap();
     let moved = format!("{}/base:1 {} → {}", scene.proxy.host(), brief(&before), brief(&after));
     assert!(cause.starts_with(&moved), "{cause}, not {moved}");
+    assert_eq!(scene.log().matches(" queued job=2 ").count(), 1, "{}", scene.log());
     scene.assert_on("p:1", &new());
     let now = scene.at("p:1");
     assert_ne!(now, released);

@@ -69,6 +69,13 @@ impl Scene {
         );
     }
 
+    /// A command for the config that waits while the file `hold` is there; and that file.
+    pub fn holder(&self) -> (String, PathBuf) {
+        let file = self.bench.scratch.join("hold");
+        let wait = format!("while [ -e {} ]; do sleep 0.1; done", file.display());
+        (self.bench.scratch.script("holder", &wait).display().to_string(), file)
+    }
+
     fn teller(&self) -> String {
         let told = self.bench.scratch.join("told");
         let tell = format!(
