@@ -134,7 +134,7 @@ fn apply(world: &mut World, op: Op) {
         }
         Op::Drain => drop(world.event(Event::Drain)),
         Op::Stop => drop(world.event(Event::Stop)),
-        Op::Crash => world.crash(),
+        Op::Crash => drop(world.crash()),
     }
 }
 

@@ -748,7 +748,10 @@ fn apply(fleet: &mut Fleet, op: Op) {
         }
         Op::Pass(seconds) => fleet.pass(seconds),
         Op::Leap(seconds) => fleet.world.now += SignedDuration::from_secs(seconds),
-        Op::Crash => fleet.world.crash(),
+        Op::Crash => {
+            let decision = fleet.world.crash();
+            fleet.answer(decision);
+        }
         Op::Cancel(i) => {
             let live = fleet.world.live();
             if !live.is_empty() {

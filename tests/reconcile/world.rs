@@ -231,11 +231,14 @@ impl World {
     }
 
     /// `kill -9` and a start.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self) -> Decision {
         self.store = Store::open(self.dir.path()).unwrap();
         self.state = self.store.load_state().unwrap();
-        self.event(Event::Recovered);
-        self.event(Event::ConfigChanged);
+        let mut decision = self.event(Event::Recovered);
+        let second = self.event(Event::ConfigChanged);
+        decision.writes.extend(second.writes);
+        decision.effects.extend(second.effects);
+        decision
     }
 
     pub fn live(&self) -> Vec<JobId> {
