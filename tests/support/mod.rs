@@ -10,6 +10,7 @@ pub mod docker;
 pub mod executor;
 pub mod jobs;
 pub mod podman;
+pub mod released;
 pub mod repo;
 pub mod scratch;
 pub mod servers;

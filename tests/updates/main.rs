@@ -5,6 +5,7 @@
 mod common;
 mod cost;
 mod elsewhere;
+mod fleet;
 mod made;
 mod moves;
 mod real;

@@ -5,7 +5,7 @@
 use crate::support::scratch::{SOON, wait_for};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -101,6 +101,9 @@ struct Shared {
     port: u16,
     script: Mutex<Box<Script>>,
     requests: Mutex<Vec<Request>>,
+    /// Bytes of clients, and bytes to them.
+    received: AtomicU64,
+    sent: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -120,6 +123,8 @@ impl Faults {
             port: upstream,
             script: Mutex::new(Box::new(script)),
             requests: Mutex::default(),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
         let all = Arc::clone(&shared);
@@ -164,9 +169,17 @@ impl Faults {
         self.requests().iter().filter(|r| r.is(method, part)).count()
     }
 
+    /// Bytes that clients have sent and got, of whatever was said on their connections.
+    pub fn traffic(&self) -> (u64, u64) {
+        let Shared { received, sent, .. } = &*self.shared;
+        (received.load(Ordering::SeqCst), sent.load(Ordering::SeqCst))
+    }
+
     /// Begins to count anew.
     pub fn forget(&self) {
         self.shared.requests.lock().unwrap().clear();
+        self.shared.received.store(0, Ordering::SeqCst);
+        self.shared.sent.store(0, Ordering::SeqCst);
     }
 }
 
@@ -181,6 +194,13 @@ impl Drop for Faults {
     }
 }
 
+impl Shared {
+    fn say(&self, client: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+        self.sent.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        client.write_all(bytes)
+    }
+}
+
 fn serve(all: &Shared, mut client: TcpStream) -> std::io::Result<()> {
     client.set_read_timeout(Some(Duration::from_millis(20)))?;
     let mut bytes = Vec::new();
@@ -190,7 +210,7 @@ fn serve(all: &Shared, mut client: TcpStream) -> std::io::Result<()> {
         }
         // As Go's servers do to who begins with TLS.
         if bytes.first() == Some(&0x16) {
-            return client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+            return all.say(&mut client, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
         }
         if !more(all, &mut client, &mut bytes)? {
             return Ok(());
@@ -239,7 +259,7 @@ fn serve(all: &Shared, mut client: TcpStream) -> std::io::Result<()> {
     }
     if let Some(Fault::Answer(status, headers)) = &fault {
         let answer = format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
-        return client.write_all(answer.as_bytes());
+        return all.say(&mut client, answer.as_bytes());
     }
     if fault == Some(Fault::Garble) {
         bytes[head..].iter_mut().for_each(|b| *b ^= 1);
@@ -254,20 +274,20 @@ fn serve(all: &Shared, mut client: TcpStream) -> std::io::Result<()> {
     match fault {
         Some(Fault::Lose) => return client.shutdown(Shutdown::Both),
         Some(Fault::Truncate) => {
-            client.write_all(head.as_bytes())?;
-            return client.write_all(half);
+            all.say(&mut client, head.as_bytes())?;
+            return all.say(&mut client, half);
         }
         Some(Fault::Stall) => {
-            client.write_all(head.as_bytes())?;
-            client.write_all(half)?;
+            all.say(&mut client, head.as_bytes())?;
+            all.say(&mut client, half)?;
             return wait_for_end(all, &mut client);
         }
         Some(Fault::Digest(digest)) => head = without_digest(&head, &format!("Docker-Content-Digest: {digest}\r\n")),
         Some(Fault::NoDigest) => head = without_digest(&head, ""),
         _ => {}
     }
-    client.write_all(head.as_bytes())?;
-    client.write_all(body)
+    all.say(&mut client, head.as_bytes())?;
+    all.say(&mut client, body)
 }
 
 fn without_digest(head: &str, instead: &str) -> String {
@@ -305,6 +325,7 @@ fn more(all: &Shared, client: &mut TcpStream, bytes: &mut Vec<u8>) -> std::io::R
     match client.read(&mut buffer) {
         Ok(0) => Ok(false),
         Ok(n) => {
+            all.received.fetch_add(n as u64, Ordering::SeqCst);
             bytes.extend_from_slice(&buffer[..n]);
             Ok(true)
         }
