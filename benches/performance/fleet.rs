@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 /// A round that takes longer has failed.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Who uses no CPU for so long has most likely done what was asked of it.
-const QUIET: Duration = Duration::from_millis(250);
 
 /// What a daemon is to ask, and what it must know for that.
 #[derive(Default)]
@@ -143,7 +141,7 @@ impl Fleet {
     fn wait_asked(&self, asked: u64) -> Result<(Duration, Instant, Polls), String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let end = self.wait_quiet();
+            let end = load::wait_quiet(self.pid());
             let cpu = load::of_tree(self.pid());
             let polls = self.polls();
             if polls.asked >= asked {
@@ -153,19 +151,6 @@ impl Fleet {
                 return Err(format!("only {polls:?}, not {asked}: {}", self.daemon.log()));
             }
         }
-    }
-
-    fn wait_quiet(&self) -> Instant {
-        let used = || load::of_process(self.pid()).expect("the daemon lives");
-        let (mut last, mut since) = (used(), Instant::now());
-        while since.elapsed() < QUIET {
-            std::thread::sleep(Duration::from_millis(2));
-            let now = used();
-            if now != last {
-                (last, since) = (now, Instant::now());
-            }
-        }
-        since
     }
 
     /// A git command that knows what the daemon knows.

@@ -8,12 +8,29 @@ use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Who uses no CPU for so long has most likely done what was asked of it.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// CPU of this process alone; none if it is gone.
 pub fn of_process(pid: i32) -> Option<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid)).ok()?;
     clock_gettime(clock).ok().map(Into::into)
+}
+
+/// Waits until a process does nothing; when it last did something.
+pub fn wait_quiet(pid: i32) -> Instant {
+    let used = || of_process(pid).expect("it lives");
+    let (mut last, mut since) = (used(), Instant::now());
+    while since.elapsed() < QUIET {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = used();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    since
 }
 
 /// CPU of a process, of all that descend from it and live, and of those that they have outlived.
@@ -55,7 +72,7 @@ pub fn tree(root: i32) -> Vec<i32> {
 fn of_the_ended(pid: i32) -> Option<Duration> {
     let fields = stat(pid)?;
     let ticks: u64 = fields[13].parse::<u64>().ok()? + fields[14].parse::<u64>().ok()?;
-    let a_second = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap().try_into().unwrap();
+    let a_second: u32 = sysconf(SysconfVar::CLK_TCK).unwrap().unwrap().try_into().unwrap();
     Some(Duration::from_secs(ticks) / a_second)
 }
 

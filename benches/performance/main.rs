@@ -8,6 +8,9 @@ mod figures;
 mod fleet;
 mod load;
 mod machine;
+#[allow(dead_code, reason = "what the tests of updates have, and a part of it")]
+#[path = "../../tests/updates/made.rs"]
+mod made;
 mod many;
 mod note;
 mod polls;
@@ -16,6 +19,7 @@ mod served;
 mod stats;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod updates;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,6 +72,14 @@ const PARTS: &[Part] = &[
     Part {
         name: "checkout",
         run: |rounds| checkout::second(rounds),
+    },
+    Part {
+        name: "updates",
+        run: |rounds| updates::twenty_bases(rounds),
+    },
+    Part {
+        name: "manyupdates",
+        run: |rounds| updates::many_bases(rounds),
     },
     Part {
         name: "figures",

@@ -5,10 +5,10 @@
 
 use super::event::Effect;
 use super::handle::Turn;
-use super::judge::watched;
+use super::judge::{watch, watched};
 use super::retry::later;
 use super::timing::{look, rounded, sane, spread, taken};
-use super::wanted::{Stranger, inside_due, is_looked_into, strangers, wanted, wanted_of};
+use super::wanted::{Stranger, inside_due, is_looked_into, stranger, strangers, wanted, wanted_of};
 use crate::config::PackageCheck;
 use crate::model::{
     BaseKey, Check, CheckError, Compared, Digest, Elsewhere, Look, Mode, Node, Packages, Question, Standing, Write,
@@ -109,7 +109,8 @@ impl Turn<'_> {
 
     pub(super) fn packages_seen(&mut self, node: &Node, result: Result<Packages, CheckError>) {
         self.state.checking.asked.remove(&Question::Inside(node.clone()));
-        let known = watched(self.state, self.config).find(|watched| watched.node == node);
+        let standing = self.state.updates.standings.get(node);
+        let known = standing.and_then(|standing| watch(self.state, self.config, node, standing));
         let wanted = known.filter(|watched| watched.image.update.packages != PackageCheck::Off);
         let Some(watched) = wanted else {
             return self.put_packages(node, None);
@@ -143,8 +144,7 @@ impl Turn<'_> {
 
     pub(super) fn elsewhere_seen(&mut self, node: &Node, result: Result<Option<Standing>, CheckError>) {
         self.state.checking.asked.remove(&Question::Elsewhere(node.clone()));
-        let stranger = strangers(self.state, self.config).find(|stranger| stranger.node == *node);
-        let Some(Stranger { every, .. }) = stranger else {
+        let Some(Stranger { every, .. }) = stranger(self.state, self.config, node) else {
             return self.put_elsewhere(node, None);
         };
         let now = rounded(self.now);

@@ -76,6 +76,18 @@ pub fn watched<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item =
     standings.filter_map(|(node, standing)| watch(state, config, node, standing))
 }
 
+/// The same of those that stand on a base. That is the smaller question, and comes first: each answer about a base asks it
+/// of all images.
+pub(super) fn watched_on<'a>(
+    state: &'a State,
+    config: &'a Config,
+    base: &'a BaseKey,
+) -> impl Iterator<Item = Watched<'a>> {
+    let standings = state.updates.standings.iter();
+    let on_it = standings.filter(move |(node, standing)| standing.bases.iter().any(|used| is_at(node, used, base)));
+    on_it.filter_map(|(node, standing)| watch(state, config, node, standing))
+}
+
 /// The same of one.
 pub(super) fn watch<'a>(
     state: &'a State,

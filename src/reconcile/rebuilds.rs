@@ -6,7 +6,7 @@
 
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
-use super::judge::{Counting, News, Watched, base_key, is_at, is_kept, judge, watch, watched};
+use super::judge::{Counting, News, Watched, base_key, is_kept, judge, watch, watched, watched_on};
 use super::timing::rounded;
 use crate::config::{Cron, Image, Project};
 use crate::model::{
@@ -132,12 +132,7 @@ impl Turn<'_> {
                     .into_iter()
                     .collect()
             }
-            Scope::Base(base) => watched(state, config)
-                .filter(|watched| {
-                    let mut bases = watched.standing.bases.iter();
-                    bases.any(|used| is_at(watched.node, used, base))
-                })
-                .collect(),
+            Scope::Base(base) => watched_on(state, config, base).collect(),
             Scope::Ref(project, reference) => watched(state, config)
                 .filter(|watched| watched.node.project == **project && watched.node.reference == **reference)
                 .collect(),

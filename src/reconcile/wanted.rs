@@ -1,13 +1,15 @@
 //! Which checks there are to be made: of bases, each once for all that stand on it, inside of images, and for images that
 //! may have been built elsewhere.
 
-use super::judge::{Watched, base_key, is_at, is_kept, used, watched};
+use super::judge::{Watched, base_key, is_at, is_kept, used, watched, watched_on};
 use super::retry::later;
 use super::timing::{self, spread};
 use crate::config::{Config, Image, PackageCheck, Project, Update};
-use crate::model::{BaseKey, BaseUsed, Check, CommitId, Elsewhere, Look, Node, Question, RefName, State, Used};
+use crate::model::{
+    BaseKey, BaseUsed, Check, CommitId, Elsewhere, Look, Node, Question, RefName, Standing, State, Used,
+};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Between two looks at a base, whatever is asked of it meanwhile.
@@ -42,7 +44,7 @@ pub(super) fn wanted(state: &State, config: &Config) -> BTreeMap<BaseKey, Wanted
 /// The same of one base; none if nothing stands on it.
 pub(super) fn wanted_of(state: &State, config: &Config, base: &BaseKey) -> Option<Wanted> {
     let mut wanted = Wanted::default();
-    for image in watched(state, config).filter(|watched| watched.image.update.base) {
+    for image in watched_on(state, config, base).filter(|watched| watched.image.update.base) {
         for used in image.standing.bases.iter().filter(|used| is_at(image.node, used, base)) {
             wanted.add(&image, used);
         }
@@ -156,10 +158,34 @@ impl Stranger<'_> {
 /// there.
 pub(super) fn strangers<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = Stranger<'a>> {
     let projects = config.projects.values().filter(|project| project.enabled);
+    // In the order of their projects' names, as those are.
+    let mut ours = state.updates.standings.iter().filter(is_ours).peekable();
     projects.flat_map(move |project| {
+        let mut released = BTreeSet::new();
+        while let Some((node, _)) = ours.next_if(|(node, _)| node.project <= project.name) {
+            if node.project == project.name {
+                released.insert(&node.image);
+            }
+        }
         let images = project.images.iter().filter(|image| wants_checks(image));
-        images.flat_map(move |image| strangers_in(state, project, image))
+        images.flat_map(move |image| strangers_in(state, project, image, released.contains(&image.name)))
     })
+}
+
+/// The same of one.
+pub(super) fn stranger<'a>(state: &'a State, config: &'a Config, node: &Node) -> Option<Stranger<'a>> {
+    let project = config.projects.get(&node.project).filter(|project| project.enabled)?;
+    let image = project.images.iter().find(|image| image.name == node.image)?;
+    let mut ours = state.updates.standings.iter().filter(is_ours);
+    let released = ours.any(|(other, _)| other.project == node.project && other.image == node.image);
+    let strangers = strangers_in(state, project, image, released).into_iter();
+    strangers
+        .filter(|_| wants_checks(image))
+        .find(|stranger| stranger.node == *node)
+}
+
+fn is_ours((_, standing): &(&Node, &Standing)) -> bool {
+    standing.job.is_some()
 }
 
 fn wants_checks(image: &Image) -> bool {
@@ -167,12 +193,11 @@ fn wants_checks(image: &Image) -> bool {
     !image.release.is_empty() && (*base || *packages != PackageCheck::Off)
 }
 
-fn strangers_in<'a>(state: &'a State, project: &'a Project, image: &'a Image) -> Vec<Stranger<'a>> {
+/// `released`: some ref has released the image.
+fn strangers_in<'a>(state: &'a State, project: &'a Project, image: &'a Image, released: bool) -> Vec<Stranger<'a>> {
     let ours = |node: &Node| state.updates.standings.get(node).is_some_and(|s| s.job.is_some());
-    let of_image = |node: &Node| node.project == project.name && node.image == image.name;
-    let released_somewhere = || state.updates.standings.keys().any(|node| of_image(node) && ours(node));
     // Where the remote's HEAD decides, what was released once tells where that is.
-    if image.release_refs.is_none() && released_somewhere() {
+    if image.release_refs.is_none() && released {
         return Vec::new();
     }
     let Some(seen) = state.projects.get(&project.name) else {
