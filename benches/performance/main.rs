@@ -15,6 +15,8 @@ mod many;
 mod note;
 mod polls;
 mod push;
+#[path = "../../tests/updates/released.rs"]
+mod released;
 mod served;
 mod stats;
 #[path = "../../tests/support/mod.rs"]

@@ -3,9 +3,9 @@
 use crate::load;
 use crate::made::{Made, Repository};
 use crate::note::Table;
+use crate::released;
 use crate::stats::{Pair, Pairs, median, ms, round};
 use crate::support::daemon::{Daemon, Site};
-use crate::support::released;
 use crate::support::repo::Repo;
 use crate::support::scratch::{Scratch, wait_for};
 use crate::support::servers::faults::Faults;

@@ -52,7 +52,7 @@ fn three_hundred_remotes_of_one_server_are_spread() {
         let within = |begin: &Instant| {
             times
                 .iter()
-                .filter(|at| (*begin..*begin + ms(150)).contains(at))
+                .filter(|at| (*begin..*begin + ms(150)).contains(*at))
                 .count()
         };
         times.iter().map(within).max().unwrap()
