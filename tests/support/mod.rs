@@ -10,7 +10,6 @@ pub mod docker;
 pub mod executor;
 pub mod jobs;
 pub mod podman;
-pub mod released;
 pub mod repo;
 pub mod scratch;
 pub mod servers;

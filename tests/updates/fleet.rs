@@ -1,8 +1,8 @@
 //! 500 released images on 20 bases, as the daemon looks after them: what a round asks, and what comes of it.
 
 use crate::made::{Made, Repository};
+use crate::released::{self, MAIN};
 use crate::support::daemon::{Daemon, Site};
-use crate::support::released::{self, MAIN};
 use crate::support::repo::Repo;
 use crate::support::scratch::{SOON, Scratch, wait_for_state};
 use crate::support::servers::faults::{Fault, Faults};

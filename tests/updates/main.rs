@@ -9,6 +9,7 @@ mod fleet;
 mod made;
 mod moves;
 mod real;
+mod released;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;

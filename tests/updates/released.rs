@@ -1,6 +1,6 @@
 //! A record of releases that were never made: many projects, each with one image that is released, without a build.
 
-use super::daemon::Site;
+use crate::support::daemon::Site;
 use jiff::Timestamp;
 use pipelined::config::{Overrides, load};
 use pipelined::model::{
