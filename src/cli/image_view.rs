@@ -4,7 +4,7 @@ use crate::api::ImageUpdates;
 use crate::config::Project;
 use crate::model::{
     BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageStatus, Job, JobId, Node, ProjectName, RefName, Release,
-    Standing,
+    Standing, full_name,
 };
 use crate::store::ImageRecord;
 use jiff::Timestamp;
@@ -154,14 +154,6 @@ impl ImageView {
             view.bases = verified.unwrap_or(good.result.bases);
         }
         view
-    }
-}
-
-/// `ruby`, or `ruby/slim` where a project has several images.
-pub(super) fn full_name(project: &ProjectName, image: &ImageName) -> String {
-    match project.as_str() == image.as_str() {
-        true => project.to_string(),
-        false => format!("{project}/{image}"),
     }
 }
 

@@ -1,13 +1,12 @@
 //! What `status` says of updates, from the record.
 
-use super::image_view::full_name;
 use super::news::{Told, follows, is_news, moved, title};
 use super::style::{Style, plain};
 use super::time::{ago, until};
 use crate::api::{CheckState, ImageUpdates};
 use crate::config::Config;
 use crate::daemon::{check_state, image_updates};
-use crate::model::{Node, ProjectName, Question, State};
+use crate::model::{Node, ProjectName, Question, State, full_name};
 use crate::reconcile::{base_key, due, watched};
 use jiff::Timestamp;
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use crate::api::{BaseUpdates, CheckState, ImageUpdates, InsideUpdates, UpdateState};
 use crate::config::PackageCheck;
-use crate::model::{Check, Node, State, Timestamped, Updates};
+use crate::model::{Check, State, Timestamped, Updates, full_name};
 use crate::reconcile::{BaseState, BaseVerdict, Watched, base_key, held, judge, tried_job};
 
 /// What there is to say of one image. `updates` may know more than the state: the answers of checks made just now.
@@ -17,7 +17,7 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates) -> 
         cron.next_after(heeded.until)
     });
     ImageUpdates {
-        name: full_name(node),
+        name: full_name(&node.project, &node.image),
         project: node.project.clone(),
         image: node.image.clone(),
         reference: node.reference.clone(),
@@ -35,14 +35,6 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates) -> 
         rebuild: tried_job(node, state),
         refused: None,
         scheduled,
-    }
-}
-
-/// `project`, or `project/image` where these differ.
-pub fn full_name(node: &Node) -> String {
-    match node.project.as_str() == node.image.as_str() {
-        true => node.project.to_string(),
-        false => format!("{}/{}", node.project, node.image),
     }
 }
 

@@ -5,13 +5,13 @@
 
 use super::core::Daemon;
 use super::happening::Happening;
-use super::update_view::{full_name, image_updates};
+use super::update_view::image_updates;
 use crate::api::{FailedLook, ImageUpdates, Refused, UpdatesAsked, UpdatesRound, UpdatesStarted};
 use crate::config::Config;
 use crate::engine::deciding;
 use crate::model::{
     BaseKey, CheckError, CommitId, Compared, Digest, Elsewhere, ImageRef, Mode, Node, Packages, ProjectName, RefName,
-    Standing, State, Used, error_chain,
+    Standing, State, Used, error_chain, full_name,
 };
 use crate::pipeline::project_variables;
 use crate::reconcile::{
@@ -344,7 +344,7 @@ impl Daemon {
             }
             Answer::Elsewhere(node, result) => {
                 round.failed.extend(result.as_ref().err().map(|error| FailedLook {
-                    name: full_name(&node),
+                    name: full_name(&node.project, &node.image),
                     project: node.project.clone(),
                     image: node.image.clone(),
                     reference: node.reference.clone(),

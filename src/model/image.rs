@@ -1,6 +1,6 @@
 //! What is known of an image: its name, what it was built from, where it was released.
 
-use super::{Digest, Failure, ImageRef, JobId, Step};
+use super::{Digest, Failure, ImageRef, JobId, ProjectName, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,14 @@ impl TryFrom<String> for ImageName {
 impl From<ImageName> for String {
     fn from(name: ImageName) -> String {
         name.0
+    }
+}
+
+/// What people call an image: `ruby/slim`, or just `ruby` for the only image of the project ruby.
+pub fn full_name(project: &ProjectName, image: &ImageName) -> String {
+    match project.as_str() == image.as_str() {
+        true => project.to_string(),
+        false => format!("{project}/{image}"),
     }
 }
 

@@ -27,6 +27,7 @@ pub use failure::{Failure, FailureKind, error_chain};
 pub use history::settles;
 pub use image::{
     BaseUsed, Content, ImageName, ImageNameError, ImageResult, ImageStatus, PlannedRelease, Release, ReleasePlan,
+    full_name,
 };
 pub use image_ref::{ImageRef, ImageRefError};
 pub use job::{Job, JobId, JobState, Outcome, Reason, Step};

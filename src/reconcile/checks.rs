@@ -4,7 +4,7 @@
 //! itself.
 
 use super::event::Effect;
-use super::handle::Turn;
+use super::handle::{Turn, replace};
 use super::judge::{watch, watched};
 use super::retry::later;
 use super::timing::{look, rounded, sane, spread, taken};
@@ -14,6 +14,7 @@ use crate::model::{
     BaseKey, Check, CheckError, Compared, Digest, Elsewhere, Look, Mode, Node, Packages, Question, Standing, Write,
 };
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 impl Turn<'_> {
     /// The checks are to be looked through, not later than at this time.
@@ -96,12 +97,7 @@ impl Turn<'_> {
         if let Some(check) = &check {
             self.check_at(check.next);
         }
-        let bases = &mut self.state.updates.bases;
-        let before = match &check {
-            Some(check) => bases.insert(base.clone(), check.clone()),
-            None => bases.remove(base),
-        };
-        if before != check {
+        if replace(&mut self.state.updates.bases, base, check.as_ref()) {
             let base = base.clone();
             self.decision.writes.push(Write::Base { base, check });
         }
@@ -131,12 +127,7 @@ impl Turn<'_> {
         if let Some(check) = &check {
             self.check_at(check.next);
         }
-        let packages = &mut self.state.updates.packages;
-        let before = match &check {
-            Some(check) => packages.insert(node.clone(), check.clone()),
-            None => packages.remove(node),
-        };
-        if before != check {
+        if replace(&mut self.state.updates.packages, node, check.as_ref()) {
             let node = node.clone();
             self.decision.writes.push(Write::Packages { node, check });
         }
@@ -172,21 +163,15 @@ impl Turn<'_> {
         }
         let updates = &mut self.state.updates;
         let found = check.as_ref().and_then(|check| check.last.as_ref()?.found.clone());
-        let before = match &check {
-            Some(check) => updates.elsewhere.insert(node.clone(), check.clone()),
-            None => updates.elsewhere.remove(node),
-        };
+        let changed = replace(&mut updates.elsewhere, node, check.as_ref());
         if updates
             .standings
             .get(node)
             .is_none_or(|standing| standing.job.is_none())
         {
-            match found {
-                Some(found) => updates.standings.insert(node.clone(), found),
-                None => updates.standings.remove(node),
-            };
+            replace(&mut updates.standings, node, found.as_ref());
         }
-        if before != check {
+        if changed {
             let node = node.clone();
             self.decision.writes.push(Write::Elsewhere { node, check });
         }
@@ -209,20 +194,13 @@ impl Turn<'_> {
             project.is_some_and(|project| project.images.iter().any(|image| image.name == node.image))
         };
         let updates = &self.state.updates;
-        let elsewhere: Vec<Node> = updates.elsewhere.keys().filter(|node| !known(node)).cloned().collect();
-        let packages: Vec<Node> = updates.packages.keys().filter(|node| !known(node)).cloned().collect();
-        let scheduled: Vec<Node> = updates.scheduled.keys().filter(|node| !known(node)).cloned().collect();
-        let tried: Vec<Node> = updates.tried.keys().filter(|node| !known(node)).cloned().collect();
-        for node in &elsewhere {
+        let checked = updates.elsewhere.keys().chain(updates.packages.keys());
+        let built = updates.scheduled.keys().chain(updates.tried.keys());
+        let gone: BTreeSet<Node> = checked.chain(built).filter(|node| !known(node)).cloned().collect();
+        for node in &gone {
             self.put_elsewhere(node, None);
-        }
-        for node in &packages {
             self.put_packages(node, None);
-        }
-        for node in &scheduled {
             self.put_scheduled(node, None);
-        }
-        for node in &tried {
             self.put_tried(node, None);
         }
     }

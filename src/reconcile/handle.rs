@@ -101,6 +101,20 @@ pub(super) struct Tip<'a> {
     pub commit: &'a CommitId,
 }
 
+/// Puts a value in the place of what is known by a key, or takes that away. Answers whether this changed anything, so that
+/// nothing is recorded that is on record.
+pub(super) fn replace<K: Ord + Clone, V: PartialEq + Clone>(
+    all: &mut BTreeMap<K, V>,
+    key: &K,
+    value: Option<&V>,
+) -> bool {
+    let before = match value {
+        Some(value) => all.insert(key.clone(), value.clone()),
+        None => all.remove(key),
+    };
+    before.as_ref() != value
+}
+
 /// Why a job is made.
 pub(super) struct Why {
     pub reason: Reason,
@@ -171,11 +185,7 @@ impl Turn<'_> {
 
     pub(super) fn set_ref(&mut self, project: &ProjectName, reference: &RefName, commit: Option<&CommitId>) {
         let seen = self.state.projects.entry(project.clone()).or_default();
-        let before = match commit {
-            Some(commit) => seen.refs.insert(reference.clone(), commit.clone()),
-            None => seen.refs.remove(reference),
-        };
-        if before.as_ref() != commit {
+        if replace(&mut seen.refs, reference, commit) {
             self.decision.writes.push(Write::Ref {
                 project: project.clone(),
                 reference: reference.clone(),

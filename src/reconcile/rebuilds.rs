@@ -5,7 +5,7 @@
 //! it will use what is new, and when it has ended this is looked at again.
 
 use super::event::Effect;
-use super::handle::{Tip, Turn, Why};
+use super::handle::{Tip, Turn, Why, replace};
 use super::judge::{Counting, News, Watched, base_key, is_kept, judge, watch, watched, watched_on};
 use super::timing::rounded;
 use crate::config::{Cron, Image, Project};
@@ -273,12 +273,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn put_tried(&mut self, node: &Node, tried: Option<Tried>) {
-        let all = &mut self.state.updates.tried;
-        let before = match &tried {
-            Some(tried) => all.insert(node.clone(), tried.clone()),
-            None => all.remove(node),
-        };
-        if before != tried {
+        if replace(&mut self.state.updates.tried, node, tried.as_ref()) {
             let node = node.clone();
             self.decision.writes.push(Write::Tried { node, tried });
         }
@@ -414,12 +409,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn put_scheduled(&mut self, node: &Node, heeded: Option<Heeded>) {
-        let all = &mut self.state.updates.scheduled;
-        let before = match &heeded {
-            Some(heeded) => all.insert(node.clone(), heeded.clone()),
-            None => all.remove(node),
-        };
-        if before != heeded {
+        if replace(&mut self.state.updates.scheduled, node, heeded.as_ref()) {
             let node = node.clone();
             self.decision.writes.push(Write::Scheduled { node, heeded });
         }
