@@ -1,7 +1,10 @@
+#![cfg(test)]
 //! The control socket: nobody else's at any moment, found by any path, and hung by no client.
 
+mod support;
+
 use pipelined::api::{
-    Cancelled, ClientError, Command, DaemonStatus, Polled, Queued, Refused, Reloaded, SOCKET, SocketFile, UpdatesRound,
+    Cancelled, ClientError, Command, DaemonStatus, Polled, Queued, Refused, Reloaded, SOCKET, UpdatesRound,
     UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
@@ -11,6 +14,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use support::answering::Answering;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +23,7 @@ type Method = hyper::Method;
 /// A daemon that does nothing but answer.
 struct Fake {
     workdir: PathBuf,
-    shutdown: CancellationToken,
-    thread: Option<std::thread::JoinHandle<()>>,
+    serving: Answering,
     _dir: tempfile::TempDir,
 }
 
@@ -29,27 +32,9 @@ impl Fake {
         let dir = tempfile::tempdir().unwrap();
         let workdir = dir.path().join(below);
         std::fs::create_dir_all(&workdir).unwrap();
-        let shutdown = CancellationToken::new();
-        let (ready, wait) = std::sync::mpsc::channel();
-        let (path, token) = (workdir.clone(), shutdown.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let (listener, _file): (_, SocketFile) = bind(&path, None).unwrap();
-                let (tx, rx) = mpsc::channel(8);
-                tokio::spawn(answer(rx));
-                ready.send(()).unwrap();
-                serve(listener, tx, token).await.unwrap();
-            });
-        });
-        wait.recv().unwrap();
         Self {
+            serving: Answering::start(&workdir, answer),
             workdir,
-            shutdown,
-            thread: Some(thread),
             _dir: dir,
         }
     }
@@ -76,8 +61,7 @@ impl Fake {
     }
 
     fn stop(&mut self) {
-        self.shutdown.cancel();
-        self.thread.take().unwrap().join().unwrap();
+        self.serving.stop();
     }
 }
 

@@ -107,14 +107,8 @@ impl Store {
     ) -> Result<BTreeSet<RefName>, StoreError> {
         let mut settled = BTreeSet::new();
         for (reference, commit) in tips {
-            let outcomes = self.rows(
-                "SELECT outcome, lasting FROM jobs
-                 WHERE project = ?1 AND ref = ?2 AND commit_id = ?3 AND state = 'done'",
-                params![project.as_str(), reference.as_bytes(), commit.as_str()],
-                |row| Ok((get::<String>(row, 0)?, get::<bool>(row, 1)?)),
-            )?;
-            let settles = |(word, lasting): &(String, bool)| Outcome::parse(word).is_some_and(|o| settles(o, *lasting));
-            if outcomes.iter().any(settles) {
+            let outcomes = self.outcomes(project, reference, commit)?;
+            if outcomes.into_iter().any(|(outcome, lasting)| settles(outcome, lasting)) {
                 settled.insert(reference.clone());
             }
         }
@@ -170,16 +164,27 @@ impl Store {
         reference: &RefName,
         commit: &CommitId,
     ) -> Result<bool, StoreError> {
-        let outcomes = self.rows(
-            "SELECT outcome FROM jobs WHERE project = ?1 AND ref = ?2 AND commit_id = ?3 AND outcome IS NOT NULL",
+        let outcomes = self.outcomes(project, reference, commit)?;
+        let any = |of: &[Outcome]| outcomes.iter().any(|(outcome, _)| of.contains(outcome));
+        Ok(any(&[Outcome::Failed, Outcome::TimedOut]) && !any(&[Outcome::Succeeded]))
+    }
+
+    /// How the jobs of a commit on a ref have ended, each with whether a skip was for good.
+    fn outcomes(
+        &self,
+        project: &ProjectName,
+        reference: &RefName,
+        commit: &CommitId,
+    ) -> Result<Vec<(Outcome, bool)>, StoreError> {
+        let rows = self.rows(
+            "SELECT outcome, lasting FROM jobs WHERE project = ?1 AND ref = ?2 AND commit_id = ?3 AND state = 'done'",
             params![project.as_str(), reference.as_bytes(), commit.as_str()],
-            |row| get::<String>(row, 0),
+            |row| Ok((get::<String>(row, 0)?, get::<bool>(row, 1)?)),
         )?;
-        let outcomes: Vec<Outcome> = outcomes.iter().filter_map(|word| Outcome::parse(word)).collect();
-        let failed = outcomes
-            .iter()
-            .any(|o| matches!(o, Outcome::Failed | Outcome::TimedOut));
-        Ok(failed && !outcomes.contains(&Outcome::Succeeded))
+        let known = rows.into_iter();
+        Ok(known
+            .filter_map(|(word, lasting)| Some((Outcome::parse(&word)?, lasting)))
+            .collect())
     }
 
     /// The newest job of each ref that ever had one: of one project, or of all.

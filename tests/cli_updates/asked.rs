@@ -1,20 +1,19 @@
 //! `updates` against a daemon that answers as it is told.
 
+use crate::support::answering::Answering;
 use crate::{pipelined, sha, text};
-use pipelined::api::{Command, Refused, UpdatesAsked, UpdatesRound, UpdatesStarted, bind, serve};
+use pipelined::api::{Command, Refused, UpdatesAsked, UpdatesRound, UpdatesStarted};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Answers each question about round 7 with the next of these; without any, it knows no image.
 struct Fake {
     dir: tempfile::TempDir,
     asked: Arc<Mutex<Vec<UpdatesAsked>>>,
-    shutdown: CancellationToken,
-    thread: Option<std::thread::JoinHandle<()>>,
+    _serving: Answering,
 }
 
 impl Fake {
@@ -22,28 +21,13 @@ impl Fake {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("w")).unwrap();
         std::fs::write(dir.path().join("p.toml"), "workdir = \"w\"\n").unwrap();
-        let (asked, shutdown) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
-        let (ready, wait) = std::sync::mpsc::channel();
-        let (workdir, token, heard) = (dir.path().join("w"), shutdown.clone(), asked.clone());
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let (listener, _file) = bind(&workdir, None).unwrap();
-                let (tx, rx) = mpsc::channel(8);
-                tokio::spawn(answer(rx, answers, heard));
-                ready.send(()).unwrap();
-                serve(listener, tx, token).await.unwrap();
-            });
-        });
-        wait.recv().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        let serving = Answering::start(&dir.path().join("w"), |rx| answer(rx, answers, heard));
         Self {
             dir,
             asked,
-            shutdown,
-            thread: Some(thread),
+            _serving: serving,
         }
     }
 
@@ -53,15 +37,6 @@ impl Fake {
 
     fn run(&self, args: &[&str]) -> Output {
         pipelined(&[&["updates"], args].concat(), &self.config())
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod asked;
 mod scene;
+#[path = "../support/mod.rs"]
+mod support;
 mod told;
 
 use assert_cmd::Command;

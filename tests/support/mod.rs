@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
+pub mod answering;
 pub mod daemon;
 pub mod docker;
 pub mod executor;
