@@ -342,7 +342,11 @@ fn what_kaniko_cannot_see_is_said_before_it_builds() {
 fn hanging(bench: &Bench) -> String {
     let commit = bench.commit("FROM scratch\n#! hang\n", &format!("{:?}", std::time::Instant::now()));
     wait_job(&bench.site, &commit, "it to run", |job| job.state == "running");
-    wait_log(&bench.dir(&commit), "\nup\n");
+    // It is recorded first, and made second.
+    let dir = wait_for("its directory", SOON, || {
+        Some(bench.dir(&commit)).filter(|dir| dir.exists())
+    });
+    wait_log(&dir, "\nup\n");
     assert_eq!(bench.podman.containers().len(), 1);
     commit
 }
