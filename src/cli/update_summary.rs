@@ -90,7 +90,7 @@ impl UpdatesView {
             news,
         };
         let mut any = false;
-        for (question, at) in due(state, config) {
+        for (question, at) in due(state, config, now) {
             let updates = &state.updates;
             let (check, of, known) = match &question {
                 Question::Base(base) if bases.contains(base) => {

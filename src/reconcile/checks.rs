@@ -3,12 +3,11 @@
 //! A base is one question, however many images stand on it. What fails is asked less and less often, each check for
 //! itself.
 
-use super::event::Effect;
 use super::handle::{Turn, replace};
-use super::judge::{watch, watched};
+use super::judge::watch;
 use super::retry::later;
-use super::timing::{look, rounded, sane, spread, taken};
-use super::wanted::{Stranger, inside_due, is_looked_into, stranger, strangers, wanted, wanted_of};
+use super::timing::{look, rounded, spread, taken};
+use super::wanted::{Due, Stranger, checks, stranger, wanted, wanted_of};
 use crate::config::PackageCheck;
 use crate::model::{
     BaseKey, Check, CheckError, Compared, Digest, Elsewhere, Look, Mode, Node, Packages, Question, Standing, Write,
@@ -30,34 +29,7 @@ impl Turn<'_> {
         }
         self.state.checking.next = None;
         self.heed_schedules();
-        let mut due: Vec<(Timestamp, Question, Effect)> = Vec::new();
-        for (base, wanted) in wanted(self.state, self.config) {
-            let at = wanted.due(&base, self.state.updates.bases.get(&base));
-            let at = sane(at, wanted.every(), self.now);
-            let effect = Effect::LookAtBase {
-                base: base.clone(),
-                used: wanted.used.into_values().collect(),
-            };
-            due.push((at, Question::Base(base), effect));
-        }
-        for image in watched(self.state, self.config).filter(is_looked_into) {
-            let at = inside_due(&image, self.state);
-            let at = sane(at, image.image.update.every, self.now);
-            let node = image.node.clone();
-            due.push((at, Question::Inside(node.clone()), Effect::LookInside(node)));
-        }
-        for stranger in strangers(self.state, self.config) {
-            let check = self.state.updates.elsewhere.get(&stranger.node);
-            let at = check.map_or(self.now, |check| stranger.due(check));
-            let at = sane(at, stranger.every, self.now);
-            let (node, commit) = (stranger.node, stranger.commit.clone());
-            let effect = Effect::LookElsewhere {
-                node: node.clone(),
-                commit,
-            };
-            due.push((at, Question::Elsewhere(node), effect));
-        }
-        for (at, question, effect) in due {
+        for Due { at, question, effect } in checks(self.state, self.config, self.now) {
             if self.state.checking.asked.contains(&question) {
                 continue;
             }

@@ -1,13 +1,12 @@
 //! Which checks there are to be made: of bases, each once for all that stand on it, inside of images, and for images that
 //! may have been built elsewhere.
 
+use super::event::Effect;
 use super::judge::{Watched, base_key, is_at, is_kept, used, watched, watched_on};
 use super::retry::later;
-use super::timing::{self, spread};
+use super::timing::{self, sane, spread};
 use crate::config::{Config, Image, PackageCheck, Project, Update};
-use crate::model::{
-    BaseKey, BaseUsed, Check, CommitId, Elsewhere, Look, Node, Question, RefName, Standing, State, Used,
-};
+use crate::model::{BaseKey, BaseUsed, Check, CommitId, Look, Node, Question, RefName, Standing, State, Used};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -68,7 +67,7 @@ impl Wanted {
     }
 
     /// When to look at the base.
-    pub(super) fn due(&self, key: &BaseKey, check: Option<&Check<Look>>) -> Timestamp {
+    fn due(&self, key: &BaseKey, check: Option<&Check<Look>>) -> Timestamp {
         let verified = self.verified.unwrap_or(Timestamp::MIN);
         let Some(check) = check else {
             return spread(verified, self.every(), key);
@@ -104,32 +103,65 @@ pub fn inside_of(state: &State, config: &Config) -> Vec<Node> {
     wanted.map(|watched| watched.node.clone()).collect()
 }
 
-/// When each check is due that is to be made; what was never looked for elsewhere is due since ever.
-pub fn due(state: &State, config: &Config) -> BTreeMap<Question, Timestamp> {
+/// A check that is to be made again and again.
+pub(super) struct Due {
+    /// When it is made next; what was never looked for elsewhere now.
+    pub at: Timestamp,
+    pub question: Question,
+    /// What asks it.
+    pub effect: Effect,
+}
+
+/// When each check is due that is to be made.
+pub fn due(state: &State, config: &Config, now: Timestamp) -> BTreeMap<Question, Timestamp> {
+    let checks = checks(state, config, now).into_iter();
+    checks.map(|due| (due.question, due.at)).collect()
+}
+
+/// Every check that is to be made.
+pub(super) fn checks(state: &State, config: &Config, now: Timestamp) -> Vec<Due> {
     let updates = &state.updates;
-    let bases = wanted(state, config).into_iter().map(|(base, wanted)| {
+    let mut checks = Vec::new();
+    let mut add = |at, every, question, effect| {
+        let at = sane(at, every, now);
+        checks.push(Due { at, question, effect });
+    };
+    for (base, wanted) in wanted(state, config) {
         let at = wanted.due(&base, updates.bases.get(&base));
-        (Question::Base(base), at)
-    });
-    let inside = watched(state, config).filter(is_looked_into);
-    let inside = inside.map(|image| (Question::Inside(image.node.clone()), inside_due(&image, state)));
-    let elsewhere = strangers(state, config).map(|stranger| {
-        let check = updates.elsewhere.get(&stranger.node);
-        let at = check.map_or(Timestamp::MIN, |check| stranger.due(check));
-        (Question::Elsewhere(stranger.node), at)
-    });
-    bases.chain(inside).chain(elsewhere).collect()
-}
-
-pub(super) fn inside_due(image: &Watched<'_>, state: &State) -> Timestamp {
-    let every = image.image.update.every;
-    match state.updates.packages.get(image.node) {
-        Some(check) => timing::due(check, every, image.node),
-        None => spread(image.standing.verified, every, image.node),
+        let every = wanted.every();
+        let used = wanted.used.into_values().collect();
+        let effect = Effect::LookAtBase {
+            base: base.clone(),
+            used,
+        };
+        add(at, every, Question::Base(base), effect);
     }
+    for image in watched(state, config).filter(is_looked_into) {
+        let (node, every) = (image.node, image.image.update.every);
+        let at = match updates.packages.get(node) {
+            Some(check) => timing::due(check, every, node),
+            None => spread(image.standing.verified, every, node),
+        };
+        add(
+            at,
+            every,
+            Question::Inside(node.clone()),
+            Effect::LookInside(node.clone()),
+        );
+    }
+    for Stranger { node, commit, every } in strangers(state, config) {
+        let check = updates.elsewhere.get(&node);
+        let at = check.map_or(now, |check| timing::due(check, every, &node));
+        let effect = Effect::LookElsewhere {
+            node: node.clone(),
+            commit: commit.clone(),
+        };
+        add(at, every, Question::Elsewhere(node), effect);
+    }
+    checks
 }
 
-pub(super) fn is_looked_into(watched: &Watched<'_>) -> bool {
+fn is_looked_into(watched: &Watched<'_>) -> bool {
     watched.image.update.packages != PackageCheck::Off && watched.standing.known_by().is_some()
 }
 
@@ -148,15 +180,9 @@ pub(super) struct Stranger<'a> {
     pub every: Duration,
 }
 
-impl Stranger<'_> {
-    pub(super) fn due(&self, check: &Check<Elsewhere>) -> Timestamp {
-        timing::due(check, self.every, &self.node)
-    }
-}
-
 /// Images of the config of which no release is on record, on refs where one could be. Only while nothing is being built
 /// there.
-pub(super) fn strangers<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = Stranger<'a>> {
+fn strangers<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = Stranger<'a>> {
     let projects = config.projects.values().filter(|project| project.enabled);
     // In the order of their projects' names, as those are.
     let mut ours = state.updates.standings.iter().filter(is_ours).peekable();
