@@ -5,7 +5,7 @@
 mod support;
 
 use bstr::{BString, ByteSlice};
-use pipelined::git::{Changed, Changes, Mirrors, Since, changed_paths, default_branch};
+use pipelined::git::{AtCommit, Changed, Mirrors, Since, changed_paths, default_branch};
 use pipelined::model::{CommitId, Failure, FailureKind, JobId};
 use pipelined::process::{Cancel, Marker, Masks, Runner, Supervisor};
 use pipelined::workdir::Trash;
@@ -77,16 +77,16 @@ impl Bench {
 
     async fn ask(&self, since: Option<&str>, commit: &str) -> Result<Changed, Failure> {
         let since = since.map(|commit| CommitId::new(commit).unwrap());
-        let wanted = Changes {
+        let wanted = AtCommit {
             remote: &self.url,
             mirrors: &self.mirrors,
             ssh_socket: None,
             dir: self.scratch.path(),
-            since: since.as_ref().map_or(Since::DefaultBranch, Since::Commit),
             commit: &CommitId::new(commit).unwrap(),
             timeout: SOON,
         };
-        changed_paths(&self.runner, &wanted).await
+        let since = since.as_ref().map_or(Since::DefaultBranch, Since::Commit);
+        changed_paths(&self.runner, &wanted, since).await
     }
 
     async fn paths(&self, since: &str, commit: &str) -> Vec<String> {

@@ -30,9 +30,9 @@ pub enum Since<'a> {
     DefaultBranch,
 }
 
-/// A question about what changed.
+/// A commit that is looked at in a mirror.
 #[derive(Debug, Clone, Copy)]
-pub struct Changes<'a> {
+pub struct AtCommit<'a> {
     /// As it is configured, with credentials.
     pub remote: &'a str,
     /// Of the workdir.
@@ -41,9 +41,7 @@ pub struct Changes<'a> {
     pub ssh_socket: Option<&'a Path>,
     /// Where git may run. It must not be in a repository.
     pub dir: &'a Path,
-    /// The old side.
-    pub since: Since<'a>,
-    /// The new side.
+    /// Which.
     pub commit: &'a CommitId,
     /// For each command.
     pub timeout: Duration,
@@ -61,20 +59,13 @@ pub enum Changed {
     Unknown(String),
 }
 
-/// Asks what changed. A failure is the remote's that cannot be reached, or a cancel: all else has an answer.
-pub async fn changed_paths(runner: &Runner, wanted: &Changes<'_>) -> Result<Changed, Failure> {
-    let env = environment(runner, wanted.remote, false, wanted.dir).await?;
-    let look = Look {
-        plain: runner,
-        runner: &runner.with_env(sharing(env, wanted.ssh_socket)),
-        url: &Remote::new(wanted.remote).url,
-        shallow: false,
-        wanted,
-    };
+/// Asks what changed up to a commit. A failure is the remote's that cannot be reached, or a cancel: all else has an answer.
+pub async fn changed_paths(runner: &Runner, wanted: &AtCommit<'_>, since: Since<'_>) -> Result<Changed, Failure> {
+    let look = Look::open(runner, wanted, false).await?;
     let mut trouble = String::new();
     for again in TRIES {
         let held = look.hold().await?;
-        match look.compare(&held).await? {
+        match look.compare(&held, since).await? {
             Tried::Done(changed) => return Ok(changed),
             Tried::Useless(why) => return Ok(Changed::Unknown(format!("no use of the mirror: {why}"))),
             Tried::Damaged(why) => {
@@ -101,20 +92,31 @@ pub(super) enum Tried<T> {
 /// A look into a mirror.
 pub(super) struct Look<'a> {
     /// Without the environment for the remote.
-    pub plain: &'a Runner,
+    plain: &'a Runner,
     /// With it.
-    pub runner: &'a Runner,
-    pub url: &'a str,
+    runner: Runner,
+    url: String,
     /// Into the one of single commits.
-    pub shallow: bool,
-    pub wanted: &'a Changes<'a>,
+    shallow: bool,
+    pub wanted: &'a AtCommit<'a>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    pub(super) async fn open(runner: &'a Runner, wanted: &'a AtCommit<'a>, shallow: bool) -> Result<Self, Failure> {
+        let env = environment(runner, wanted.remote, false, wanted.dir).await?;
+        Ok(Self {
+            plain: runner,
+            runner: runner.with_env(sharing(env, wanted.ssh_socket)),
+            url: Remote::new(wanted.remote).url,
+            shallow,
+            wanted,
+        })
+    }
+
     /// Waits for the mirror's turn.
     pub(super) async fn hold(&self) -> Result<Held, Failure> {
         let path = self.wanted.mirrors.path(self.wanted.remote, self.shallow);
-        self.wanted.mirrors.hold(self.runner, path).await
+        self.wanted.mirrors.hold(&self.runner, path).await
     }
 
     /// Does away with a mirror that is at fault.
@@ -139,7 +141,7 @@ impl Look<'_> {
         })
     }
 
-    async fn compare(&self, held: &Held) -> Result<Tried<Changed>, Failure> {
+    async fn compare(&self, held: &Held, since: Since<'_>) -> Result<Tried<Changed>, Failure> {
         let wanted = self.wanted;
         let fresh = match self.ready(held).await? {
             Tried::Done(fresh) => fresh,
@@ -152,7 +154,7 @@ impl Look<'_> {
             Tried::Damaged(why) => return Ok(Tried::Damaged(why)),
             Tried::Useless(why) => return Ok(Tried::Useless(why)),
         }
-        let other = match wanted.since {
+        let other = match since {
             Since::Commit(commit) => match self.bring(held, commit, fresh).await? {
                 Tried::Done(true) => commit.clone(),
                 Tried::Done(false) => return Ok(Tried::Done(gone(commit))),
@@ -179,7 +181,7 @@ impl Look<'_> {
                 )));
             }
         };
-        let old = match wanted.since {
+        let old = match since {
             Since::Commit(_) => &other,
             Since::DefaultBranch => &base,
         };
@@ -247,7 +249,7 @@ impl Look<'_> {
 
     /// The tip of the default branch, once it is in the mirror.
     async fn bring_default(&self, held: &Held, fresh: bool) -> Result<Tried<Result<CommitId, Changed>>, Failure> {
-        let Changes {
+        let AtCommit {
             remote,
             ssh_socket,
             dir,
@@ -274,10 +276,10 @@ impl Look<'_> {
         )))))
     }
 
-    fn fetching<'a>(&'a self, commit: &'a CommitId) -> Fetching<'a> {
+    fn fetching<'b>(&'b self, commit: &'b CommitId) -> Fetching<'b> {
         Fetching {
-            runner: self.runner,
-            url: self.url,
+            runner: &self.runner,
+            url: &self.url,
             commit,
             shallow: self.shallow,
             cwd: self.wanted.dir,

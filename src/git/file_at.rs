@@ -4,15 +4,12 @@
 //! It comes out of the mirror, into which the commit is brought if it is not there. It must never follow a link out of the
 //! repository, and never take what could not be read for a file that is not there.
 
-use super::changed::{Changes, Look, Since, TRIES, Tried};
-use super::environment::{environment, sharing};
-use super::mirror::{Held, Mirrors};
-use super::remote::Remote;
-use crate::model::{CommitId, Failure};
+use super::changed::{AtCommit, Look, TRIES, Tried};
+use super::mirror::Held;
+use crate::model::Failure;
 use crate::process::Runner;
 use bstr::ByteSlice;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 /// The longest file that is read.
 const LONGEST: usize = 16 << 20;
@@ -21,45 +18,16 @@ const LONGEST_PATH: usize = 64 << 10;
 /// From one link to the next.
 const LINKS: usize = 8;
 
-/// Where a file is.
-#[derive(Debug, Clone, Copy)]
-pub struct FileAt<'a> {
-    /// As it is configured, with credentials.
-    pub remote: &'a str,
-    /// In which commit, which the remote must still give.
-    pub commit: &'a CommitId,
-    /// Of the workdir.
-    pub mirrors: &'a Mirrors,
-    /// Whether it is looked for in the mirror of single commits.
-    pub shallow: bool,
-    /// Of a connection to the remote's host that ssh may use (see [`crate::git::Asker::ssh_socket`]).
-    pub ssh_socket: Option<&'a Path>,
-    /// Where git may run. It must not be in a repository.
-    pub dir: &'a Path,
-    /// For each command.
-    pub timeout: Duration,
-}
-
 /// The content of the first of these files that is there; none if none is. A link to another file of the commit is
-/// followed; one in the path of a directory is not.
-pub async fn file_at(runner: &Runner, wanted: &FileAt<'_>, names: &[&Path]) -> Result<Option<Vec<u8>>, Failure> {
-    let env = environment(runner, wanted.remote, false, wanted.dir).await?;
-    let changes = Changes {
-        remote: wanted.remote,
-        mirrors: wanted.mirrors,
-        ssh_socket: wanted.ssh_socket,
-        dir: wanted.dir,
-        since: Since::Commit(wanted.commit),
-        commit: wanted.commit,
-        timeout: wanted.timeout,
-    };
-    let look = Look {
-        plain: runner,
-        runner: &runner.with_env(sharing(env, wanted.ssh_socket)),
-        url: &Remote::new(wanted.remote).url,
-        shallow: wanted.shallow,
-        wanted: &changes,
-    };
+/// followed; one in the path of a directory is not. With `shallow` the commit is looked for in the mirror of single
+/// commits; the remote must still give it.
+pub async fn file_at(
+    runner: &Runner,
+    wanted: &AtCommit<'_>,
+    shallow: bool,
+    names: &[&Path],
+) -> Result<Option<Vec<u8>>, Failure> {
+    let look = Look::open(runner, wanted, shallow).await?;
     let mut trouble = String::new();
     for again in TRIES {
         let held = look.hold().await?;

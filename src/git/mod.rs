@@ -21,10 +21,10 @@ pub mod wire;
 mod world;
 
 pub use ask::{Asker, Digest, Limits, Memory, Question, Reply};
-pub use changed::{Changed, Changes, Since, changed_paths};
+pub use changed::{AtCommit, Changed, Since, changed_paths};
 pub use checkout::{Checkout, checkout};
 pub use environment::{environment, sharing};
-pub use file_at::{FileAt, file_at};
+pub use file_at::file_at;
 pub use head::default_branch;
 pub use list::{ListError, list_refs};
 pub use mirror::Mirrors;

@@ -3,7 +3,7 @@
 use super::attempt::Attempt;
 use super::prepare::Prepared;
 use super::select::{Compared, Difference, LastGood};
-use crate::git::{Changed, Changes, Since, changed_paths, default_branch};
+use crate::git::{AtCommit, Changed, Since, changed_paths, default_branch};
 use crate::model::{Failure, RefKind, RefName};
 
 impl Attempt<'_> {
@@ -56,16 +56,15 @@ impl Attempt<'_> {
     async fn difference(&self, since: Since<'_>) -> Result<Difference, Failure> {
         let project = &self.work.project;
         let socket = self.ssh_socket().await;
-        let changes = Changes {
+        let at = AtCommit {
             remote: &project.remote,
             mirrors: &self.work.mirrors,
             ssh_socket: socket.as_deref(),
             dir: &self.directory,
-            since,
             commit: &self.work.job.commit,
             timeout: project.timeout,
         };
-        Ok(match changed_paths(&self.runner, &changes).await? {
+        Ok(match changed_paths(&self.runner, &at, since).await? {
             Changed::Paths(paths) => Difference::Paths(paths),
             Changed::Unrelated => Difference::Unrelated,
             Changed::Unknown(why) => Difference::Unknown(why),

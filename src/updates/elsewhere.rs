@@ -8,7 +8,7 @@ use super::compare::here;
 use super::origin::{Origin, Texts, base, origin};
 use super::trouble::Trouble;
 use crate::config::{Image, Project};
-use crate::git::{FileAt, Question, default_branch, file_at};
+use crate::git::{AtCommit, Question, default_branch, file_at};
 use crate::model::{BaseUsed, CheckError, CommitId, Digest, Evidence, ImageContent, ImageRef, Node, Standing, Step};
 use crate::pipeline::{Foresight, project_variables, releases_on};
 use crate::process::Runner;
@@ -183,11 +183,10 @@ impl Looking<'_> {
             ))
         };
         let socket = self.ssh_socket().await;
-        let file = FileAt {
+        let at = AtCommit {
             remote: &self.project.remote,
             commit: self.commit,
             mirrors: &self.tools.mirrors,
-            shallow: self.project.shallow,
             ssh_socket: socket.as_deref(),
             dir: self.tools.layout.root(),
             timeout: self.project.timeout,
@@ -195,10 +194,12 @@ impl Looking<'_> {
         let usual = [Path::new("Containerfile"), Path::new("Dockerfile")];
         let given = self.image.file.as_deref().map(|file| [file]);
         let names = given.as_ref().map_or(usual.as_slice(), |file| file.as_slice());
-        let text = file_at(self.runner, &file, names).await?.ok_or_else(|| {
-            let commit = self.commit.short();
-            says_nothing(format!("its commit {commit} has no Containerfile to tell"))
-        })?;
+        let text = file_at(self.runner, &at, self.project.shallow, names)
+            .await?
+            .ok_or_else(|| {
+                let commit = self.commit.short();
+                says_nothing(format!("its commit {commit} has no Containerfile to tell"))
+            })?;
         let stands_on = self.foresight.stands_on(text).await?;
         match (stands_on.base, stands_on.unresolved) {
             (None, Some(text)) => Err(says_nothing(format!(
