@@ -64,6 +64,8 @@ impl Scene {
         let id = self.next;
         self.next += 1;
         let job = Job {
+            atomic: None,
+            wave: JobId(0),
             id: JobId(id),
             project: ruby(),
             reference: name(reference),

@@ -240,6 +240,9 @@ mod tests {
             verified: now - 100 * MINUTE,
             evidence: Evidence::Record,
             layers: Vec::new(),
+            since: Timestamp::UNIX_EPOCH,
+            wave: None,
+            alike: BTreeSet::new(),
         };
         let mut state = State::default();
         let seen = Seen {

@@ -53,6 +53,9 @@ impl Image {
         for name in &self.depends_on {
             count.add(&[b"depends_on", name.as_str().as_bytes()]);
         }
+        for upstream in &self.upstreams {
+            count.add(&[b"depends_on", upstream.to_string().as_bytes()]);
+        }
         if let Some(test) = &self.test {
             let words = std::iter::once("test").chain(test.iter().map(String::as_str));
             let words: Vec<&[u8]> = words.map(str::as_bytes).collect();

@@ -50,8 +50,8 @@ pub use diff::{Diff, diff};
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{
-    Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, PackageCheck, Project, Pull,
-    RegistryLogin, RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs, Update,
+    Chain, Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, PackageCheck, Project, Pull,
+    RegistryLogin, RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs, Update, Upstream,
 };
 pub use secret_file::{NoCredentials, SecretFile};
 pub use show::{to_json, to_toml};

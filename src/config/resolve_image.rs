@@ -12,9 +12,9 @@ use super::resolve_project::Found;
 use super::resolve_update::{judge_update, update};
 use super::surroundings::Doubt;
 use super::templates::TemplateScope;
-use super::{Diagnostic, EngineKind, Image, Pull, reference};
+use super::{Chain, Diagnostic, EngineKind, Image, Pull, reference};
 use crate::model::{ImageName, ProjectName, Template};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The name of an image that is the only one of its project.
@@ -165,6 +165,8 @@ fn image(
         tags: checked(tags),
         watch: own.watch.or_else(|| defaults.watch.clone()).unwrap_or_default(),
         depends_on,
+        upstreams: BTreeSet::new(),
+        chain: Chain::Rolling,
         secrets: secrets
             .into_iter()
             .map(|(name, file)| (name, file.value))

@@ -14,6 +14,7 @@ use super::surroundings::Doubt;
 use super::templates::TemplateScope;
 use super::{Diagnostic, EnvLayer, Initial, Pattern, Project};
 use crate::model::ProjectName;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +86,7 @@ pub(super) fn project(
     });
     Project {
         enabled,
+        upstreams: BTreeSet::new(),
         interval: own.interval.or(defaults.interval).unwrap_or(scope.interval),
         remote: own.remote.unwrap_or_default(),
         branches: own

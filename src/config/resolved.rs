@@ -3,7 +3,7 @@
 use super::{Cron, Pattern, SecretFile};
 use crate::model::{ImageName, ImageRef, ProjectName, Template};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -183,6 +183,8 @@ pub struct Project {
     pub success_callback: Option<Vec<String>>,
     /// After a failure.
     pub error_callback: Option<Vec<String>>,
+    /// What all of it relies on in other projects; a project without images may be relied on itself.
+    pub upstreams: BTreeSet<Upstream>,
     /// What is built, in the order in which it is built: what another image stands on comes before it.
     pub images: Vec<Image>,
     /// Run what was built.
@@ -239,6 +241,10 @@ pub struct Image {
     pub watch: Vec<Pattern>,
     /// Images of the project that must be built before it.
     pub depends_on: Vec<ImageName>,
+    /// Images of other projects, and projects without images, that it relies on without building FROM them.
+    pub upstreams: BTreeSet<Upstream>,
+    /// How what stands on it follows its releases.
+    pub chain: Chain,
     /// Files that `RUN --mount=type=secret,id=NAME` may read.
     pub secrets: BTreeMap<String, SecretFile>,
     /// Times in the image are those of the commit, so that the same commit on the same bases gives the same digest.
@@ -257,6 +263,34 @@ pub struct Image {
     pub update: Update,
     /// When it is built again whatever is new; none: never.
     pub schedule: Option<Cron>,
+}
+
+/// Something of another project that is relied on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Whose.
+    pub project: ProjectName,
+    /// Which of its images; none: all of them, or the project itself if it has none.
+    pub image: Option<ImageName>,
+}
+
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.image {
+            Some(image) => write!(f, "{}/{image}", self.project),
+            None => write!(f, "{}", self.project),
+        }
+    }
+}
+
+/// How what stands on an image follows its releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chain {
+    /// Each image is released as soon as it is good, and what stands on it comes after that.
+    Rolling,
+    /// The image and all that stands on it are released together, or none of them.
+    Atomic,
 }
 
 /// How it is found out whether there is something new below a released image.

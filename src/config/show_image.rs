@@ -3,7 +3,7 @@
 //! It must never print a credential, wherever in the table it hides.
 
 use super::show::{command, duration, templates};
-use super::{Cron, Image, PackageCheck, Pull, Update};
+use super::{Chain, Cron, Image, PackageCheck, Pull, Update};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,8 @@ pub(super) struct ShownImage<'a> {
     cache: bool,
     tags: Vec<&'a str>,
     watch: Vec<&'a str>,
-    depends_on: Vec<&'a str>,
+    depends_on: Vec<String>,
+    chain: Chain,
     source_date_epoch: OrOff<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<Vec<String>>,
@@ -91,6 +92,8 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         tags,
         watch,
         depends_on,
+        upstreams,
+        chain,
         secrets,
         source_date_epoch,
         test,
@@ -109,7 +112,12 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         cache: *cache,
         tags: tags.iter().map(|t| t.as_str()).collect(),
         watch: watch.iter().map(super::Pattern::as_str).collect(),
-        depends_on: depends_on.iter().map(|name| name.as_str()).collect(),
+        depends_on: depends_on
+            .iter()
+            .map(|name| name.to_string())
+            .chain(upstreams.iter().map(ToString::to_string))
+            .collect(),
+        chain: *chain,
         source_date_epoch: source_date_epoch.then_some("commit").into(),
         test: test.as_deref().map(command),
         test_network,

@@ -79,6 +79,8 @@ mod tests {
             name: crate::model::ImageName::new("a").unwrap(),
             watch: Vec::new(),
             depends_on: Vec::new(),
+            upstreams: Default::default(),
+            chain: crate::config::Chain::Rolling,
             secrets: Default::default(),
             source_date_epoch: false,
             test: None,

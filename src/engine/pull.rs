@@ -50,6 +50,7 @@ impl PulledBase {
             diff_ids: self.info.diff_ids.clone(),
             platform: Some(self.info.platform().to_owned()),
             sibling: None,
+            needed: None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum FailureKind {
     TimedOut,
     /// The commit is gone from the remote: a newer one stands in its place.
     Superseded,
+    /// Nothing is wrong: it waits for something else, and goes on in the same directory.
+    Waiting,
     /// A person cancelled the job, or the daemon is stopping; which of the two is the daemon's knowledge.
     Cancelled,
 }
@@ -64,7 +66,7 @@ impl Failure {
             FailureKind::Errored => Outcome::Errored,
             FailureKind::TimedOut => Outcome::TimedOut,
             FailureKind::Superseded => Outcome::Superseded,
-            FailureKind::Cancelled => Outcome::Cancelled,
+            FailureKind::Cancelled | FailureKind::Waiting => Outcome::Cancelled,
         }
     }
 }

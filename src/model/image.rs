@@ -1,8 +1,9 @@
 //! What is known of an image: its name, what it was built from, where it was released.
 
-use super::{Digest, Failure, ImageRef, JobId, ProjectName, Step};
+use super::{Digest, Failure, ImageRef, JobId, Needed, ProjectName, ReleaseStage, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The name of an image within its project: 1 to 128 of `A-Z a-z 0-9 _ - .`, not starting with `-` or `.`. The only
 /// image of a project, `[projects.X.image]`, has the project's name.
@@ -84,6 +85,9 @@ pub struct BaseUsed {
     /// The image of the same project that it is, built by the same job.
     #[serde(default)]
     pub sibling: Option<ImageName>,
+    /// It is no base, but something that the image relies on, and what that was.
+    #[serde(default)]
+    pub needed: Option<Needed>,
 }
 
 /// How far an image came in a job.
@@ -158,6 +162,9 @@ pub struct ImageResult {
     pub bases: Vec<BaseUsed>,
     /// Release references that were moved to `digest`.
     pub released: Vec<ImageRef>,
+    /// Digests of what was released there before, if its content is the same.
+    #[serde(default)]
+    pub alike: BTreeSet<Digest>,
 }
 
 impl ImageResult {
@@ -200,6 +207,9 @@ pub struct ReleasePlan {
     pub others: Vec<ImageResult>,
     /// How the job ends although these images are released: one of the others failed.
     pub failure: Option<(Step, Failure)>,
+    /// Whether references may move.
+    #[serde(default)]
+    pub stage: ReleaseStage,
 }
 
 /// Where a release reference points, as far as we moved it.

@@ -27,17 +27,20 @@ pub enum Reason {
     BaseUpdated,
     /// Packages in a released image have newer versions.
     PackagesUpdated,
+    /// What it stands on was released anew.
+    UpstreamRebuilt,
     /// Its schedule says so.
     Schedule,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NewCommit,
         Self::Manual,
         Self::BaseUpdated,
         Self::PackagesUpdated,
+        Self::UpstreamRebuilt,
         Self::Schedule,
     ];
 
@@ -58,6 +61,7 @@ impl Reason {
             Self::Manual => "manual",
             Self::BaseUpdated => "base updated",
             Self::PackagesUpdated => "packages updated",
+            Self::UpstreamRebuilt => "upstream rebuilt",
             Self::Schedule => "schedule",
         }
     }
@@ -257,6 +261,10 @@ pub struct Job {
     pub failure: Option<(Step, Failure)>,
     /// What it rebuilds; none: the commit is built as it is.
     pub rebuild: Option<Rebuild>,
+    /// The job that began the wave which this one belongs to; itself, if it was not brought about by another one.
+    pub wave: JobId,
+    /// The job that began the atomic wave with which its references move; none: they move by themselves.
+    pub atomic: Option<JobId>,
 }
 
 impl Job {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here may do IO, read a clock or know another module: everything else stands on it.
 
+mod chain;
 mod commit;
 mod content;
 mod digest;
@@ -14,11 +15,13 @@ mod job;
 mod mask;
 mod project;
 mod refname;
+mod remote_key;
 mod state;
 mod template;
 mod update;
 mod write;
 
+pub use chain::{Ground, Learned, Links, Needed, Parent, ReleaseStage, Thing};
 pub use commit::{CommitError, CommitId};
 pub use content::{ImageContent, platform};
 pub use digest::{Digest, DigestError};
@@ -34,6 +37,7 @@ pub use job::{Job, JobId, JobState, Outcome, Reason, Step};
 pub use mask::mask_url;
 pub use project::{ProjectName, ProjectNameError};
 pub use refname::{RefKind, RefName, RefNameError};
+pub use remote_key::remote_key;
 pub use state::{Mode, Seen, State};
 pub use template::{Template, TemplateError};
 pub use update::{

@@ -1,7 +1,7 @@
 //! What is known of released images and of what they stand on: the inputs of the question whether there is something new
 //! below them.
 
-use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Outcome, ProjectName, RefName};
+use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Links, Outcome, ProjectName, RefName, Thing};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,14 @@ pub struct Standing {
     pub evidence: Evidence,
     /// Its own layers, for [`Evidence::Layers`].
     pub layers: Vec<Digest>,
+    /// When it was released, or found.
+    #[serde(default)]
+    pub since: Timestamp,
+    /// The wave of the job that released it.
+    pub wave: Option<JobId>,
+    /// Digests of earlier releases with the same content.
+    #[serde(default)]
+    pub alike: BTreeSet<Digest>,
 }
 
 /// A base that is looked at, however many images stand on it.
@@ -270,6 +278,9 @@ pub struct Rebuild {
     pub images: BTreeMap<ImageName, Option<JobId>>,
     /// For these inputs: [`Tried::key`].
     pub key: String,
+    /// It is released also if it has come out the same.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Everything that is known of updates.
@@ -287,13 +298,17 @@ pub struct Updates {
     pub scheduled: BTreeMap<Node, Heeded>,
     /// Rebuilds.
     pub tried: BTreeMap<Node, Tried>,
+    /// What the last checkouts have told of images.
+    pub links: BTreeMap<Node, Links>,
+    /// Projects without images, on the branch that counts.
+    pub things: BTreeMap<Node, Thing>,
 }
 
 /// Checks as they go, which no record has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checking {
-    /// Those that are being made.
-    pub asked: BTreeSet<Question>,
+    /// Those that are being made, since when.
+    pub asked: BTreeMap<Question, Timestamp>,
     /// When the next one is due, as far as is known.
     pub next: Option<Timestamp>,
 }

@@ -1,8 +1,8 @@
 //! What a decision records.
 
 use super::{
-    BaseKey, Check, CommitId, Elsewhere, Failure, Heeded, ImageResult, Job, JobId, Look, Node, Packages, ProjectName,
-    RefName, ReleasePlan, Step, Tried,
+    BaseKey, Check, CommitId, Elsewhere, Failure, Heeded, ImageResult, Job, JobId, Links, Look, Node, Packages,
+    ProjectName, RefName, ReleasePlan, Step, Thing, Tried,
 };
 
 /// What to record. All writes of a decision are one transaction.
@@ -29,6 +29,22 @@ pub enum Write {
         images: Vec<ImageResult>,
         /// What it was about to release cannot be finished: the next attempt begins from the start.
         void: bool,
+    },
+    /// The running attempt of a job ends for now, and goes on later in the same directory.
+    AttemptWaits(JobId),
+    /// What the last checkout of a ref has told of an image; none: it is not there any more.
+    Links {
+        /// Which.
+        node: Node,
+        /// What is known of it now.
+        links: Option<Links>,
+    },
+    /// A project without images as it is after its last good job; none: nobody needs it any more.
+    Thing {
+        /// Which.
+        node: Node,
+        /// What is known of it now.
+        thing: Option<Thing>,
     },
     /// What the running attempt of a job is about to release.
     Releasing {

@@ -69,6 +69,7 @@ impl Attempt<'_> {
                 .unwrap_or_default(),
             platform: built.info.as_ref().map(|info| info.platform().to_owned()),
             sibling: Some(built.result.image.clone()),
+            needed: None,
         };
         let pin = match (&built.info, &built.staged) {
             (Some(info), _) if self.work.kaniko.is_none() => self.pin(prepared, name, info).await?,
@@ -194,6 +195,7 @@ impl Attempt<'_> {
                     diff_ids: Vec::new(),
                     platform: None,
                     sibling: None,
+                    needed: None,
                 },
             });
         }

@@ -14,6 +14,7 @@ use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
 use crate::model::{BaseUsed, Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -281,6 +282,7 @@ impl Prepared<'_> {
             digest,
             bases,
             released: Vec::new(),
+            alike: BTreeSet::new(),
         }
     }
 }

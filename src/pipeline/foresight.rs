@@ -65,6 +65,8 @@ impl<'a> Foresight<'a> {
             note: String::new(),
             failure: None,
             rebuild: None,
+            wave: JobId(0),
+            atomic: None,
         };
         let (env, read) = job_env(project, &job, dir);
         read?;

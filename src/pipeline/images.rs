@@ -161,7 +161,10 @@ impl<'a> Attempt<'a> {
                         FailureKind::Failed => {}
                         // Containers go before the next image is built; the attempt's end would be too late.
                         FailureKind::TimedOut => self.remove_containers().await,
-                        FailureKind::Errored | FailureKind::Superseded | FailureKind::Cancelled => {
+                        FailureKind::Errored
+                        | FailureKind::Superseded
+                        | FailureKind::Waiting
+                        | FailureKind::Cancelled => {
                             return Err((step, failure));
                         }
                     }
@@ -192,6 +195,7 @@ impl<'a> Attempt<'a> {
             digest: None,
             bases,
             released: Vec::new(),
+            alike: BTreeSet::new(),
         });
     }
 

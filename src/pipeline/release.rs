@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::images::Planned;
 use crate::model::{
-    Content, Failure, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, Step,
+    Content, Failure, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, ReleaseStage, Step,
 };
 use crate::process::Runner;
 use crate::registry::{Archive, Manifest, RegistryError};
@@ -135,6 +135,7 @@ impl<'a> Attempt<'a> {
             images,
             others,
             failure: self.failed.clone(),
+            stage: ReleaseStage::Moving,
         };
         self.carry_out(plan).await
     }

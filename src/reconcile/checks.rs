@@ -30,11 +30,11 @@ impl Turn<'_> {
         self.state.checking.next = None;
         self.heed_schedules();
         for Due { at, question, effect } in checks(self.state, self.config, self.now) {
-            if self.state.checking.asked.contains(&question) {
+            if self.state.checking.asked.contains_key(&question) {
                 continue;
             }
             if at <= self.now {
-                self.state.checking.asked.insert(question);
+                self.state.checking.asked.insert(question, self.now);
                 self.decision.effects.push(effect);
             } else {
                 self.check_at(at);

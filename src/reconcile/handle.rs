@@ -120,6 +120,8 @@ pub(super) struct Why {
     pub reason: Reason,
     pub cause: String,
     pub rebuild: Option<Rebuild>,
+    /// The wave that it belongs to; none: it begins one.
+    pub wave: Option<JobId>,
 }
 
 impl Why {
@@ -129,6 +131,7 @@ impl Why {
             reason,
             cause: cause.into(),
             rebuild: None,
+            wave: None,
         }
     }
 }
@@ -217,6 +220,8 @@ impl Turn<'_> {
             note: String::new(),
             failure: None,
             rebuild: why.rebuild,
+            wave: why.wave.unwrap_or(id),
+            atomic: None,
         };
         self.state.jobs.insert(id, job);
         self.put(id, |_| {});

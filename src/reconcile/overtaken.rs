@@ -69,6 +69,7 @@ mod tests {
                 digest: None,
                 bases: Vec::new(),
                 released: Vec::new(),
+                alike: BTreeSet::new(),
             },
             content: Content::Engine(digest()),
             targets: targets.iter().map(|t| target(t)).collect(),
@@ -96,6 +97,7 @@ mod tests {
         Rebuild {
             images: images.iter().map(|(n, job)| (name(n), job.map(JobId))).collect(),
             key: String::new(),
+            force: false,
         }
     }
 

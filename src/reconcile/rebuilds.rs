@@ -225,8 +225,14 @@ impl Turn<'_> {
         let rebuild = Some(Rebuild {
             key: keys.join(" "),
             images: plan.images,
+            force: false,
         });
-        let why = Why { reason, cause, rebuild };
+        let why = Why {
+            reason,
+            cause,
+            rebuild,
+            wave: None,
+        };
         let job = self.add(tip, why, None, queued);
         for (image, key) in plan.keys {
             self.note_try(project, reference, &image, key, job);

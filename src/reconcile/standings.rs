@@ -40,6 +40,9 @@ impl Turn<'_> {
                     verified,
                     evidence: Evidence::Record,
                     layers: Vec::new(),
+                    since: verified,
+                    wave: Some(job.wave),
+                    alike: result.alike.clone(),
                 };
                 self.state.updates.standings.insert(node.clone(), standing);
                 self.put_packages(&node, None);

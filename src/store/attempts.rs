@@ -5,7 +5,7 @@ use super::open::{StoreError, sql};
 use super::write::execute;
 use crate::model::{CommitId, JobId, ProjectName, RefName, ReleasePlan};
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 /// An attempt that was begun: where it runs is settled in the transaction that records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Attempt {
     pub dir: String,
     /// A release that an earlier attempt of the job began, in this directory: it is finished, and nothing built again.
     pub resume: Option<ReleasePlan>,
+    /// It has waited for something since its checkout, and goes on in its directory.
+    pub goes_on: bool,
 }
 
 /// Whether a directory of this name can be made for the ref.
@@ -31,6 +33,9 @@ pub(super) fn begin_attempt(
     now: Timestamp,
     free: FreeName<'_>,
 ) -> Result<Attempt, StoreError> {
+    if let Some(attempt) = gone_on(transaction, job, free)? {
+        return Ok(attempt);
+    }
     let read = sql("read");
     let (project, reference, commit): (String, Vec<u8>, String) = transaction
         .query_row(
@@ -94,7 +99,43 @@ pub(super) fn begin_attempt(
         n,
         dir,
         resume: None,
+        goes_on: false,
     })
+}
+
+/// The running attempt ends for now.
+pub(super) fn pause(transaction: &Transaction<'_>, job: JobId) -> Result<(), StoreError> {
+    execute(
+        transaction,
+        "UPDATE attempts SET waits = 1
+         WHERE job = ?1 AND ended IS NULL AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+        [job.0],
+    )
+}
+
+/// The attempt that has waited, if its directory is there still. It is the same one: what it did before it waited is done.
+fn gone_on(transaction: &Transaction<'_>, job: JobId, free: FreeName<'_>) -> Result<Option<Attempt>, StoreError> {
+    let found = transaction
+        .query_row(
+            "SELECT project, ref, dir, n FROM attempts JOIN jobs ON jobs.id = attempts.job
+             WHERE job = ?1 AND waits AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+            [job.0],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .optional();
+    let Some((project, reference, dir, n)): Option<(String, Vec<u8>, String, i64)> = found.map_err(sql("read"))? else {
+        return Ok(None);
+    };
+    let (project, reference) = (super::rows::project(project)?, super::rows::reference(reference)?);
+    let is_gone = free(&project, &reference, &dir);
+    execute(transaction, "UPDATE attempts SET waits = 0 WHERE job = ?1", [job.0])?;
+    Ok((!is_gone).then_some(Attempt {
+        job,
+        n,
+        dir,
+        resume: None,
+        goes_on: true,
+    }))
 }
 
 /// The attempt that goes on in the directory of one that had begun to release, if that is there still.
@@ -133,5 +174,6 @@ fn resumed(
         n,
         dir,
         resume: Some(plan),
+        goes_on: false,
     }))
 }

@@ -21,6 +21,8 @@ pub struct ImageRecord {
     pub commit: CommitId,
     /// In which job.
     pub job: JobId,
+    /// In which wave.
+    pub wave: JobId,
     /// When it was recorded.
     pub at: Timestamp,
     /// What became of it.
@@ -29,7 +31,7 @@ pub struct ImageRecord {
 
 /// The columns that [`record`] reads, in its order.
 const RECORD: &str = "project, ref, commit_id, job, at, image, status, image_results.note, fingerprint, image_id, digest, \
-                      bases, released";
+                      bases, released, alike, wave";
 
 impl Store {
     /// Of each image of a project on each of its refs, the last build that was found good.
@@ -118,6 +120,7 @@ fn record(row: &Row<'_>) -> Result<ImageRecord, StoreError> {
         reference: rows::reference(get(row, 1)?)?,
         commit: rows::commit(get(row, 2)?)?,
         job: JobId(get(row, 3)?),
+        wave: JobId(get::<Option<i64>>(row, 14)?.map_or_else(|| get(row, 3), Ok)?),
         at: rows::time(get(row, 4)?)?,
         result: ImageResult {
             image: ImageName::new(get::<String>(row, 5)?).map_err(|e| StoreError::Row(e.to_string()))?,
@@ -129,6 +132,7 @@ fn record(row: &Row<'_>) -> Result<ImageRecord, StoreError> {
             digest: get::<Option<String>>(row, 10)?.map(digest).transpose()?,
             bases: from_json("list of bases", &get::<String>(row, 11)?)?,
             released: from_json("list of references", &get::<String>(row, 12)?)?,
+            alike: from_json("list of digests", &get::<String>(row, 13)?)?,
         },
     })
 }
@@ -143,11 +147,11 @@ pub(super) fn put_results(
     for result in results {
         execute(
             transaction,
-            "INSERT INTO image_results VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO image_results VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (job, image) DO UPDATE SET
                status = excluded.status, note = excluded.note, fingerprint = excluded.fingerprint,
                image_id = excluded.image_id, digest = excluded.digest, bases = excluded.bases,
-               released = excluded.released, at = excluded.at",
+               released = excluded.released, at = excluded.at, alike = excluded.alike",
             params![
                 job.0,
                 result.image.as_str(),
@@ -159,6 +163,7 @@ pub(super) fn put_results(
                 json(&result.bases)?,
                 json(&result.released)?,
                 now.as_millisecond(),
+                json(&result.alike)?,
             ],
         )?;
         for target in &result.released {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// The columns that [`job`] reads, in its order.
 pub(super) const JOB: &str = "id, project, ref, commit_id, number, reason, place, created, state, not_before, outcome, \
-                              attempts, note, failure, finished, cause, rebuild";
+                              attempts, note, failure, finished, cause, rebuild, wave, atomic";
 
 /// One job from [`JOB`]'s columns, with the time of its end.
 pub(super) fn job(row: &Row<'_>) -> Result<(Job, Option<Timestamp>), StoreError> {
@@ -49,6 +49,8 @@ pub(super) fn job(row: &Row<'_>) -> Result<(Job, Option<Timestamp>), StoreError>
         note: get(row, 12)?,
         failure: failure(get(row, 13)?)?,
         rebuild: optional_json("rebuild", get(row, 16)?)?,
+        wave: JobId(get::<Option<i64>>(row, 17)?.unwrap_or(id)),
+        atomic: get::<Option<i64>>(row, 18)?.map(JobId),
     };
     Ok((job, get::<Option<i64>>(row, 14)?.map(time).transpose()?))
 }

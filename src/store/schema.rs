@@ -121,4 +121,16 @@ CREATE TABLE updates (
     PRIMARY KEY (kind, project, ref, image)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+-- the job that began the wave which a job belongs to, none: itself; and the one whose atomic wave it moves with
+ALTER TABLE jobs ADD COLUMN wave INTEGER;
+ALTER TABLE jobs ADD COLUMN atomic INTEGER;
+CREATE INDEX jobs_of_wave ON jobs (wave) WHERE wave IS NOT NULL;
+
+-- an attempt that has ended for now, and goes on in the same directory
+ALTER TABLE attempts ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+
+-- JSON: digests of earlier releases with the same content
+ALTER TABLE image_results ADD COLUMN alike TEXT NOT NULL DEFAULT '[]';
+",
 ];

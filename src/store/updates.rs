@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Elsewhere,
     Scheduled,
     Tried,
+    Links,
+    Thing,
 }
 
 impl Kind {
@@ -27,6 +29,8 @@ impl Kind {
             Self::Elsewhere => "elsewhere",
             Self::Scheduled => "scheduled",
             Self::Tried => "tried",
+            Self::Links => "links",
+            Self::Thing => "thing",
         }
     }
 }
@@ -48,6 +52,8 @@ impl Store {
             elsewhere,
             scheduled: self.known(Kind::Scheduled)?,
             tried: self.known(Kind::Tried)?,
+            links: self.known(Kind::Links)?,
+            things: self.known(Kind::Thing)?,
         })
     }
 
@@ -105,6 +111,9 @@ impl Store {
                 verified: record.at,
                 evidence: Evidence::Record,
                 layers: Vec::new(),
+                since: record.at,
+                wave: Some(record.wave),
+                alike: record.result.alike,
             };
             standings.insert(node, standing);
         }

@@ -1,6 +1,6 @@
 //! Committing a decision.
 
-use super::attempts::{Attempt, FreeName, begin_attempt};
+use super::attempts::{self, Attempt, FreeName, begin_attempt};
 use super::images;
 use super::open::{Store, StoreError, sql};
 use super::rows::{self, failure_json};
@@ -44,6 +44,9 @@ impl Store {
                         images::forget_plan(&transaction, *job)?;
                     }
                 }
+                Write::AttemptWaits(job) => attempts::pause(&transaction, *job)?,
+                Write::Links { node, links } => updates::put(&transaction, Kind::Links, node, links.as_ref())?,
+                Write::Thing { node, thing } => updates::put(&transaction, Kind::Thing, node, thing.as_ref())?,
                 Write::Releasing { job, plan } => images::put_plan(&transaction, *job, plan)?,
                 Write::Ref {
                     project,
@@ -132,12 +135,13 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
     execute(
         transaction,
         "INSERT INTO jobs (id, project, ref, commit_id, number, reason, place, created, state, not_before, outcome,
-                           lasting, finished, attempts, note, failure, cause, rebuild)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                           lasting, finished, attempts, note, failure, cause, rebuild, wave, atomic)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
          ON CONFLICT (id) DO UPDATE SET
            reason = excluded.reason, place = excluded.place, state = excluded.state, not_before = excluded.not_before,
            outcome = excluded.outcome, lasting = excluded.lasting, finished = excluded.finished,
-           attempts = excluded.attempts, note = excluded.note, failure = excluded.failure, rebuild = excluded.rebuild
+           attempts = excluded.attempts, note = excluded.note, failure = excluded.failure, rebuild = excluded.rebuild,
+           atomic = excluded.atomic
          WHERE jobs.state <> 'done'",
         params![
             job.id.0,
@@ -158,6 +162,8 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
             failure_json(job.failure.as_ref()),
             job.cause,
             job.rebuild.as_ref().map(rows::json).transpose()?,
+            job.wave.0,
+            job.atomic.map(|root| root.0),
         ],
     )?;
     if outcome.is_some() {

@@ -14,6 +14,7 @@ use crate::pipeline::{Foresight, project_variables, releases_on};
 use crate::process::Runner;
 use crate::registry::Parsed;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Looks for an image where it would be released on the node's ref, from the commit; none if it is not released there, or
@@ -93,6 +94,9 @@ impl Looking<'_> {
                 Evidence::Layers => found.content.diff_ids().to_vec(),
                 _ => Vec::new(),
             },
+            since: Timestamp::now(),
+            wave: None,
+            alike: BTreeSet::new(),
         }))
     }
 

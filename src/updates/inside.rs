@@ -17,6 +17,7 @@ use crate::process::{Cancel, Marker, Runner};
 use crate::registry::RegistryError;
 use crate::workdir::Layout;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -370,6 +371,7 @@ fn image_result(image: &Image, standing: &Standing) -> ImageResult {
         digest: standing.digest.clone(),
         bases: Vec::new(),
         released: standing.released.clone(),
+        alike: BTreeSet::new(),
     }
 }
 

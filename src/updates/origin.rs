@@ -82,6 +82,7 @@ pub(super) fn base(name: String, digest: Option<Digest>, platform: &str) -> Base
         diff_ids: Vec::new(),
         platform: Some(platform.to_owned()),
         sibling: None,
+        needed: None,
     }
 }
 

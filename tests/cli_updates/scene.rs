@@ -61,6 +61,8 @@ impl Scene {
         let id = JobId(self.next);
         self.next += 1;
         let mut job = Job {
+            atomic: None,
+            wave: JobId(0),
             id,
             project: ruby(),
             reference: main(),
@@ -84,6 +86,7 @@ impl Scene {
                 .find(|image| image.name.as_str() == *name)
                 .unwrap();
             ImageResult {
+                alike: std::collections::BTreeSet::new(),
                 image: config.name.clone(),
                 status: *status,
                 note: String::new(),
@@ -234,6 +237,7 @@ pub fn debian(digit: char) -> BaseUsed {
         diff_ids: Vec::new(),
         platform: Some("linux/amd64".to_owned()),
         sibling: None,
+        needed: None,
     }
 }
 

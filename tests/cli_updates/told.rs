@@ -166,6 +166,8 @@ fn a_live_rebuild_is_named_everywhere() {
     let mut scene = Scene::released();
     scene.look('2', HOUR);
     let job = Job {
+        atomic: None,
+        wave: JobId(0),
         id: JobId(2),
         project: ruby(),
         reference: main(),
@@ -180,6 +182,7 @@ fn a_live_rebuild_is_named_everywhere() {
         note: String::new(),
         failure: None,
         rebuild: Some(Rebuild {
+            force: false,
             images: [(ImageName::new("full").unwrap(), Some(JobId(1)))].into(),
             key: "k".to_owned(),
         }),
@@ -273,6 +276,9 @@ fn what_was_built_elsewhere_is_shown_as_such() {
         verified: scene.now - 2 * HOUR,
         evidence: Evidence::BaseLabels,
         layers: Vec::new(),
+        since: Timestamp::UNIX_EPOCH,
+        wave: None,
+        alike: std::collections::BTreeSet::new(),
     };
     let soon = scene.now + HOUR;
     let elsewhere = |trouble: Option<&str>, last: Option<Option<Standing>>| Write::Elsewhere {

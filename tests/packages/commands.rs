@@ -7,6 +7,8 @@ use std::path::Path;
 
 fn job() -> Job {
     Job {
+        atomic: None,
+        wave: JobId(0),
         id: JobId(3),
         project: ProjectName::new("p").unwrap(),
         reference: RefName::new(b"refs/heads/main".to_vec()).unwrap(),

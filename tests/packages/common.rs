@@ -222,6 +222,9 @@ pub fn standing(reference: &str, id: Option<&str>, digest: Option<&str>) -> Stan
         verified: Timestamp::UNIX_EPOCH,
         evidence: Evidence::Record,
         layers: Vec::new(),
+        since: Timestamp::UNIX_EPOCH,
+        wave: None,
+        alike: std::collections::BTreeSet::new(),
     }
 }
 

@@ -49,6 +49,8 @@ pub fn queue(workdir: &Path, reason: Reason, commit: &str, images: &[(&str, Opti
     let name = |name: &str| ImageName::new(name).unwrap();
     let id = JobId(state.next_id);
     let job = Job {
+        atomic: None,
+        wave: JobId(0),
         id,
         reference: RefName::new(MAIN).unwrap(),
         commit: CommitId::new(commit).unwrap(),
@@ -63,6 +65,7 @@ pub fn queue(workdir: &Path, reason: Reason, commit: &str, images: &[(&str, Opti
         note: String::new(),
         failure: None,
         rebuild: Some(Rebuild {
+            force: false,
             images: images.iter().map(|(n, renews)| (name(n), renews.map(JobId))).collect(),
             key: "k".to_owned(),
         }),

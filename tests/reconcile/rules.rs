@@ -303,6 +303,7 @@ fn an_older_job_does_not_move_what_a_newer_one_has_moved() {
     let reference = |text: &str| ImageRef::parse(text).unwrap();
     let digest = Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap();
     let result = ImageResult {
+        alike: std::collections::BTreeSet::new(),
         image: ImageName::new("a").unwrap(),
         status: ImageStatus::Built,
         note: String::new(),

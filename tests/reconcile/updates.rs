@@ -23,6 +23,8 @@ fn digest(kind: u32, n: u32) -> Digest {
 
 pub fn image(name: &str, release: &str) -> Image {
     Image {
+        chain: pipelined::config::Chain::Rolling,
+        upstreams: std::collections::BTreeSet::new(),
         name: ImageName::new(name).unwrap(),
         file: None,
         context: ".".into(),
@@ -131,6 +133,7 @@ impl Fleet {
             diff_ids: vec![digest(3, content)],
             platform: Some("linux/amd64".to_owned()),
             sibling: None,
+            needed: None,
         }
     }
 
@@ -209,6 +212,7 @@ impl Fleet {
         let content = self.bases[self.of[name]].content;
         let of_job = job.id.0 as u32;
         ImageResult {
+            alike: std::collections::BTreeSet::new(),
             image: ImageName::new(name).unwrap(),
             status,
             note: String::new(),

@@ -34,6 +34,7 @@ pub fn patterns(list: &[&str]) -> Vec<Pattern> {
 /// Follows all branches and tags.
 pub fn watched(name: &str) -> Project {
     Project {
+        upstreams: std::collections::BTreeSet::new(),
         interval: Duration::from_secs(60),
         name: project(name),
         enabled: true,
@@ -308,7 +309,10 @@ impl World {
         for write in &decision.writes {
             let job = match write {
                 Write::Job { job, .. } => job,
-                Write::Attempt(id) | Write::AttemptEnd { job: id, .. } | Write::Releasing { job: id, .. } => {
+                Write::Attempt(id)
+                | Write::AttemptWaits(id)
+                | Write::AttemptEnd { job: id, .. }
+                | Write::Releasing { job: id, .. } => {
                     assert!(!self.done.contains_key(id), "{write:?} of a job that has its outcome");
                     continue;
                 }
@@ -317,6 +321,8 @@ impl World {
                 | Write::Base { .. }
                 | Write::Packages { .. }
                 | Write::Elsewhere { .. }
+                | Write::Links { .. }
+                | Write::Thing { .. }
                 | Write::Scheduled { .. }
                 | Write::Tried { .. } => continue,
             };

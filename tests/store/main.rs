@@ -40,6 +40,8 @@ fn project() -> ProjectName {
 
 fn job(id: i64, short: &[u8], digits: &str, state: JobState) -> Job {
     Job {
+        atomic: None,
+        wave: JobId(0),
         id: JobId(id),
         project: project(),
         reference: reference(short),
@@ -499,6 +501,7 @@ fn digest(n: u8) -> Digest {
 
 fn image(status: ImageStatus, n: u8, released: &[&str]) -> ImageResult {
     ImageResult {
+        alike: std::collections::BTreeSet::new(),
         image: ImageName::new("app").unwrap(),
         status,
         note: "why \"so\"".to_owned(),
@@ -513,6 +516,7 @@ fn image(status: ImageStatus, n: u8, released: &[&str]) -> ImageResult {
             diff_ids: vec![digest(n + 3)],
             platform: None,
             sibling: None,
+            needed: None,
         }],
         released: released.iter().map(|r| ImageRef::parse(r).unwrap()).collect(),
     }
@@ -586,6 +590,7 @@ fn a_release_that_has_begun_goes_on_in_its_directory() {
     let mut store = Store::open(dir.path()).unwrap();
     let mut job = queued(1, b"main", "aaaaaaaa");
     let plan = ReleasePlan {
+        stage: pipelined::model::ReleaseStage::Moving,
         images: vec![PlannedRelease {
             result: image(ImageStatus::Built, 1, &[]),
             content: Content::Archive(".release/app.tar".to_owned()),

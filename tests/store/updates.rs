@@ -55,6 +55,9 @@ fn standing(id: i64, result: &ImageResult, references: &[&str], second: i64) -> 
         verified: at(second),
         evidence: Evidence::Record,
         layers: Vec::new(),
+        since: Timestamp::UNIX_EPOCH,
+        wave: None,
+        alike: std::collections::BTreeSet::new(),
     }
 }
 
@@ -133,6 +136,8 @@ fn everything() -> Updates {
         (c.clone(), check(None)),
     ];
     Updates {
+        links: std::collections::BTreeMap::new(),
+        things: std::collections::BTreeMap::new(),
         standings: [(a.clone(), found_elsewhere(1))].into(),
         bases: [
             (base("docker.io/library/debian:12", None), check(Some(look(1)))),
@@ -222,6 +227,7 @@ fn what_a_job_builds_again_is_kept() {
     let job = Job {
         reason: Reason::BaseUpdated,
         rebuild: Some(Rebuild {
+            force: false,
             images: [(name("app"), Some(JobId(3))), (name("other"), None)].into(),
             key: "debian:12 \"new\"".to_owned(),
         }),

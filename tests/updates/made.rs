@@ -141,6 +141,7 @@ impl Made {
                 diff_ids: self.diff_ids(),
                 platform: Some(self.platform.clone()),
                 sibling: None,
+                needed: None,
             },
             layers: None,
         }

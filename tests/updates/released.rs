@@ -49,6 +49,8 @@ pub fn record(site: &Site, host: &str, commit: &str, at: Timestamp, used: impl F
         let digest = |role: usize| Digest::new(format!("sha256:{role:032x}{n:032x}")).unwrap();
         let reference = ImageRef::parse(&format!("{host}/{}:latest", project.name)).unwrap();
         let mut job = Job {
+            atomic: None,
+            wave: JobId(0),
             id: JobId(i64::try_from(n).unwrap() + 1),
             project: project.name.clone(),
             reference: main.clone(),
@@ -65,6 +67,7 @@ pub fn record(site: &Site, host: &str, commit: &str, at: Timestamp, used: impl F
             rebuild: None,
         };
         let result = ImageResult {
+            alike: std::collections::BTreeSet::new(),
             image: image.name.clone(),
             status: ImageStatus::Released,
             note: String::new(),

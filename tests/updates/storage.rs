@@ -42,6 +42,7 @@ async fn used(bench: &Bench, name: &str) -> Used {
             id: Some(info.id),
             diff_ids: info.diff_ids,
             sibling: None,
+            needed: None,
         },
         layers: None,
     }

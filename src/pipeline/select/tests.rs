@@ -15,6 +15,8 @@ fn image(name: &str, watch: &[&str], depends_on: &[&str]) -> Image {
         tags: Vec::new(),
         watch: watch.iter().map(|w| Pattern::new(*w).unwrap()).collect(),
         depends_on: depends_on.iter().map(|d| ImageName::new(*d).unwrap()).collect(),
+        upstreams: BTreeSet::new(),
+        chain: crate::config::Chain::Rolling,
         secrets: BTreeMap::new(),
         source_date_epoch: false,
         test: None,
@@ -134,6 +136,7 @@ fn a_rebuild_has_been_chosen_already() {
     let rebuild = |names: &[&str]| Rebuild {
         images: names.iter().map(|n| (name(n), Some(JobId(1)))).collect(),
         key: String::new(),
+        force: false,
     };
     let choice = |image: &str, names: &[&str]| chosen(&name(image), &rebuild(names), Reason::BaseUpdated);
     let skip = |why: &str| Choice::Skip(why.to_owned());

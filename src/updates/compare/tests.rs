@@ -22,6 +22,7 @@ fn used(known: &str, id: char, layers: &str) -> Used {
             diff_ids: digests(layers),
             platform: None,
             sibling: None,
+            needed: None,
         },
         layers: None,
     }

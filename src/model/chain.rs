@@ -1,0 +1,89 @@
+//! What is known of the edges between images: what an image stands on, as its last checkout has told, and what that was.
+
+use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Node, Outcome};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the last checkout of a ref has told of an image. A project without images has one entry, under its own name: it
+/// is nothing but a thing that others may stand on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// Of which commit.
+    pub commit: CommitId,
+    /// The references that its Containerfile builds FROM, in all stages.
+    pub bases: BTreeSet<ImageRef>,
+    /// Images of the same project that it stands on: the same job builds them.
+    pub siblings: BTreeSet<ImageName>,
+    /// Where it is released on this ref; empty: nowhere.
+    pub targets: BTreeSet<ImageRef>,
+    /// Upstream projects that the repository names in `.gitlab-deps`, as [`super::remote_key`] writes their remotes.
+    pub remotes: BTreeSet<String>,
+    /// Whether the ref is the branch that the remote's HEAD points at, if that was asked.
+    pub default: Option<bool>,
+    /// The last job that built a tip and did not succeed, with the tip; none if it succeeded since.
+    pub failed: Option<(CommitId, JobId, Outcome)>,
+}
+
+/// What an attempt has learned from its checkout, before it builds anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learned {
+    /// Of all images of the project.
+    pub links: BTreeMap<ImageName, Links>,
+    /// Those that this job builds.
+    pub builds: BTreeSet<ImageName>,
+}
+
+/// What an image in `depends_on`, or a project there, was when it was relied on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needed {
+    /// Which.
+    pub node: Node,
+    /// What it was released as; none: it was not, or it is a project without images.
+    pub digest: Option<Digest>,
+    /// From which commit it was built; none: it never was.
+    pub commit: Option<CommitId>,
+}
+
+/// A release of ours that a base is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Of its manifest; of a local reference the image's id.
+    pub digest: Digest,
+    /// The job that has built it.
+    pub job: JobId,
+}
+
+/// What an attempt builds on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ground {
+    /// References that are not to be taken for what their registry has, but for exactly these.
+    pub parents: BTreeMap<ImageRef, Parent>,
+    /// What each image relies on beside its bases, to be recorded among them.
+    pub needs: BTreeMap<ImageName, Vec<BaseUsed>>,
+    /// By which digests the content of each released image is known: what comes to the same makes nothing stale.
+    pub released: BTreeMap<ImageName, BTreeSet<Digest>>,
+}
+
+/// A project without images as it is after its last good job, for those that need it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thing {
+    /// The job.
+    pub job: JobId,
+    /// Its commit.
+    pub commit: CommitId,
+    /// What it relied on.
+    pub needs: Vec<BaseUsed>,
+}
+
+/// How far a release of an atomic wave has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseStage {
+    /// References may move.
+    #[default]
+    Moving,
+    /// The content goes to all of its places, and no reference moves.
+    Gathering,
+    /// The content is in all of its places, and waits for the rest of the wave.
+    Held,
+}
