@@ -12,7 +12,7 @@ use crate::api::{BaseUpdates, ImageUpdates};
 use crate::config::{Config, Project};
 use crate::daemon::image_updates;
 use crate::model::{Digest, ImageName, Job, Node, ProjectName, RefName, State};
-use crate::reconcile::watched;
+use crate::reconcile::{Ours, watched};
 use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,9 +154,9 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
 
 /// How what is kept up to date stands to what is below it.
 fn what_is_below(state: &State, config: &Config) -> BTreeMap<Node, ImageUpdates> {
-    let images = watched(state, config);
+    let (images, ours) = (watched(state, config), Ours::of(state, config));
     images
-        .map(|image| (image.node.clone(), image_updates(image, state, &state.updates)))
+        .map(|image| (image.node.clone(), image_updates(image, state, &state.updates, &ours)))
         .collect()
 }
 

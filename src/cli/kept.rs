@@ -4,7 +4,7 @@ use super::update_summary::NewsView;
 use crate::config::Config;
 use crate::daemon::image_updates;
 use crate::model::{ImageName, Node, ProjectName, RefKind, RefName, State};
-use crate::reconcile::watched;
+use crate::reconcile::{Ours, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -21,10 +21,11 @@ pub(super) fn kept(
     let mut updates = Vec::new();
     let mut left = BTreeMap::new();
     let Some(config) = config else { return (updates, left) };
+    let ours = Ours::of(state, config);
     for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
         match watched(state, config).find(|image| image.node == node) {
             Some(image) => {
-                let below = image_updates(image, state, &state.updates);
+                let below = image_updates(image, state, &state.updates, &ours);
                 updates.push(NewsView::new(below, state, runs, now));
             }
             None => {

@@ -7,7 +7,7 @@ use crate::api::{CheckState, ImageUpdates};
 use crate::config::Config;
 use crate::daemon::{check_state, image_updates};
 use crate::model::{Node, ProjectName, Question, State, full_name};
-use crate::reconcile::{base_key, due, watched};
+use crate::reconcile::{Ours, base_key, due, watched};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -71,11 +71,12 @@ impl UpdatesView {
         let is_meant = |project: &ProjectName| only.is_none_or(|only| project == only);
         let mut bases = BTreeSet::new();
         let (mut images, mut news) = (0, Vec::new());
+        let ours = Ours::of(state, config);
         for image in watched(state, config).filter(|image| is_meant(&image.node.project)) {
             images += 1;
             let used = image.standing.bases.iter().filter(|_| image.image.update.base);
             bases.extend(used.filter_map(|base| base_key(image.node, base)));
-            let updates = image_updates(image, state, &state.updates);
+            let updates = image_updates(image, state, &state.updates, &ours);
             if is_news(&updates) {
                 news.push(NewsView::new(updates, state, runs, now));
             }

@@ -8,6 +8,7 @@ mod claims;
 mod cron;
 mod diagnostic;
 mod diff;
+mod expected;
 mod fingerprint;
 mod kaniko_flags;
 mod keys;
@@ -47,6 +48,7 @@ mod watch;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};
+pub use expected::Expected;
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{

@@ -112,6 +112,8 @@ impl Daemon {
                 }
                 // Begun above, with its directory; answered where it was asked.
                 Effect::Start(_) | Effect::Queued(_) | Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
+                // Answered where it was announced.
+                Effect::Wait { .. } | Effect::Go { .. } | Effect::Refuse { .. } => {}
                 Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {
                     self.check(effect.clone(), None);
                 }
@@ -379,7 +381,8 @@ fn waits_for_the_record(event: &Event) -> bool {
     match event {
         Event::Stop | Event::Drain | Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => true,
         // The attempt is told, and errors.
-        Event::Releasing { .. }
+        Event::Learned { .. }
+        | Event::Releasing { .. }
         | Event::RefsListed { .. }
         | Event::BuildRequested { .. }
         | Event::CancelRequested { .. }

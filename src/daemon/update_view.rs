@@ -3,14 +3,14 @@
 use crate::api::{BaseUpdates, CheckState, ImageUpdates, InsideUpdates, UpdateState};
 use crate::config::PackageCheck;
 use crate::model::{Check, State, Timestamped, Updates, full_name};
-use crate::reconcile::{BaseState, BaseVerdict, Watched, base_key, held, judge, tried_job};
+use crate::reconcile::{BaseState, BaseVerdict, Ours, Watched, base_key, held, judge, tried_job};
 
 /// What there is to say of one image. `updates` may know more than the state: the answers of checks made just now.
-pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates) -> ImageUpdates {
+pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, ours: &Ours) -> ImageUpdates {
     let Watched {
         node, standing, image, ..
     } = watched;
-    let judgement = judge(watched, updates);
+    let judgement = judge(watched, updates, ours);
     let bases = judgement.bases.iter().map(|base| base_updates(watched, base, updates));
     let scheduled = image.schedule.as_ref().and_then(|cron| {
         let heeded = updates.scheduled.get(node)?;
@@ -39,7 +39,7 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates) -> 
 }
 
 fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates) -> BaseUpdates {
-    let check = base_key(watched.node, base.used).and_then(|key| updates.bases.get(&key));
+    let check = base_key(watched.node, &base.used).and_then(|key| updates.bases.get(&key));
     let head = check
         .and_then(|check| check.last.as_ref())
         .map(|look| look.head.clone());
@@ -49,13 +49,15 @@ fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates) -
         BaseVerdict::Absent(how) => (UpdateState::Unknown, head, Some(how.clone()), None),
         BaseVerdict::Same(None) => (UpdateState::Current, None, None, None),
         BaseVerdict::Same(Some(how)) => (UpdateState::Current, head, Some(how.clone()), None),
-        BaseVerdict::Moved { to, how, since, counts } => {
+        BaseVerdict::Moved {
+            to, how, since, counts, ..
+        } => {
             let state = if *counts {
                 UpdateState::Updates
             } else {
                 UpdateState::Settling
             };
-            (state, Some(to.clone()), Some(how.clone()), Some(*since))
+            (state, to.clone(), Some(how.clone()), Some(*since))
         }
     };
     BaseUpdates {

@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::pipeline::project_variables;
 use crate::reconcile::{
-    Counting, Effect, Event, News, Watched, answered, bases_of, inside_of, judge, look, strangers_of, watched,
+    Counting, Effect, Event, News, Ours, Watched, answered, bases_of, inside_of, judge, look, strangers_of, watched,
 };
 use crate::updates::{Tools, look_at_base, look_elsewhere, look_inside};
 use jiff::Timestamp;
@@ -375,12 +375,13 @@ impl Daemon {
         };
         let mut wanted: Vec<(Node, News)> = Vec::new();
         let mut images: BTreeMap<Node, ImageUpdates> = BTreeMap::new();
+        let ours = Ours::of(&self.state, &self.config);
         for image in watched(&round.state, &self.config) {
-            let news = judge(image, &round.state.updates).news(Counting::All);
+            let news = judge(image, &round.state.updates, &ours).news(Counting::All);
             if !news.is_empty() {
                 wanted.push((image.node.clone(), news));
             }
-            let view = image_updates(image, &self.state, &round.state.updates);
+            let view = image_updates(image, &self.state, &round.state.updates, &ours);
             images.insert(image.node.clone(), view);
         }
         if round.rebuild && !wanted.is_empty() {

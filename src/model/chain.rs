@@ -1,6 +1,7 @@
 //! What is known of the edges between images: what an image stands on, as its last checkout has told, and what that was.
 
 use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Node, Outcome};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,9 @@ pub struct Links {
     pub remotes: BTreeSet<String>,
     /// Whether the ref is the branch that the remote's HEAD points at, if that was asked.
     pub default: Option<bool>,
+    /// Of a project without images: what it relied on then.
+    #[serde(default)]
+    pub needs: Vec<BaseUsed>,
     /// The last job that built a tip and did not succeed, with the tip; none if it succeeded since.
     pub failed: Option<(CommitId, JobId, Outcome)>,
 }
@@ -73,6 +77,10 @@ pub struct Thing {
     pub commit: CommitId,
     /// What it relied on.
     pub needs: Vec<BaseUsed>,
+    /// The job's wave.
+    pub wave: JobId,
+    /// When the job succeeded.
+    pub since: Timestamp,
 }
 
 /// How far a release of an atomic wave has come.
@@ -86,4 +94,6 @@ pub enum ReleaseStage {
     Gathering,
     /// The content is in all of its places, and waits for the rest of the wave.
     Held,
+    /// It is not released: its wave has failed.
+    Abandoned,
 }

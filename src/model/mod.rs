@@ -8,6 +8,7 @@ mod content;
 mod digest;
 mod env;
 mod failure;
+mod graph;
 mod history;
 mod image;
 mod image_ref;
@@ -27,6 +28,7 @@ pub use content::{ImageContent, platform};
 pub use digest::{Digest, DigestError};
 pub use env::{CALLBACK_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file};
 pub use failure::{Failure, FailureKind, error_chain};
+pub use graph::{Edge, EdgeKind, Graph, Memo};
 pub use history::settles;
 pub use image::{
     BaseUsed, Content, ImageName, ImageNameError, ImageResult, ImageStatus, PlannedRelease, Release, ReleasePlan,

@@ -1,6 +1,6 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, JobState, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
+use super::{CommitId, Job, JobId, Memo, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
@@ -14,6 +14,8 @@ pub struct State {
     pub projects: BTreeMap<ProjectName, Seen>,
     /// What is known of released images, and of what they stand on.
     pub updates: Updates,
+    /// The graph of images, as it follows from all of this and the config.
+    pub graph: Memo,
     /// The checks of it as they go: like `mode`, this is not on record.
     pub checking: Checking,
     /// The identity of the next job.
@@ -29,6 +31,7 @@ impl Default for State {
             releasing: BTreeMap::new(),
             projects: BTreeMap::new(),
             updates: Updates::default(),
+            graph: Memo::default(),
             checking: Checking::default(),
             next_id: 1,
             mode: Mode::Normal,
@@ -66,14 +69,9 @@ impl State {
         match self.mode {
             Mode::Normal => false,
             Mode::Stopping => !running,
-            // A job that waits for its backoff keeps; it runs after the next start.
-            Mode::Draining => {
-                !running
-                    && !self
-                        .jobs
-                        .values()
-                        .any(|job| matches!(job.state, JobState::Queued { not_before: None }))
-            }
+            // Whatever could run is running by now. A job that waits, be it for its backoff or for an upstream, keeps: it
+            // runs after the next start.
+            Mode::Draining => !running,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
-use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName};
+use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, ReleaseStage};
 
 impl Turn<'_> {
     pub(super) fn build_requested(&mut self, project: &ProjectName, reference: &RefName, commit: &CommitId) {
@@ -39,9 +39,20 @@ impl Turn<'_> {
         self.decision.effects.push(Effect::Queued(id));
     }
 
+    /// From then on nothing can be taken back.
+    fn is_moving_with_its_wave(&self, job: &Job) -> bool {
+        let plan = self.state.releasing.get(&job.id);
+        job.atomic.is_some() && plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving)
+    }
+
     pub(super) fn cancel_requested(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
+            JobState::Queued { .. } if self.is_moving_with_its_wave(job) => {
+                self.put(id, |job| {
+                    job.note = "its wave is being released: that is finished".to_owned()
+                });
+            }
             JobState::Queued { .. } => self.end(id, Outcome::Cancelled, "cancelled by request before it started"),
             JobState::Running { cancelling: false } => {
                 self.put(id, |job| {

@@ -43,7 +43,13 @@ impl Turn<'_> {
     }
 
     pub(super) fn base_seen(&mut self, base: &BaseKey, result: Result<(Digest, Vec<Compared>), CheckError>) {
-        self.state.checking.asked.remove(&Question::Base(base.clone()));
+        let asked = self.state.checking.asked.remove(&Question::Base(base.clone()));
+        let ours = self.ours();
+        if let Ok((head, _)) = &result
+            && ours.is_too_old(base, head, asked, &self.state.updates)
+        {
+            return self.check_at(self.now);
+        }
         let Some(wanted) = wanted_of(self.state, self.config, base) else {
             return self.put_base(base, None);
         };
@@ -142,6 +148,7 @@ impl Turn<'_> {
             .is_none_or(|standing| standing.job.is_none())
         {
             replace(&mut updates.standings, node, found.as_ref());
+            self.state.graph.forget();
         }
         if changed {
             let node = node.clone();

@@ -2,7 +2,7 @@
 
 use super::handle::Turn;
 use super::retry::{backoff, later};
-use crate::model::{Failure, FailureKind, ImageResult, JobId, JobState, Outcome, ReleasePlan, Step, Write};
+use crate::model::{Failure, FailureKind, ImageResult, Job, JobId, JobState, Outcome, ReleaseStage, Step, Write};
 
 impl Turn<'_> {
     pub(super) fn recovered(&mut self) {
@@ -31,12 +31,31 @@ impl Turn<'_> {
         });
     }
 
-    /// Recorded before the first reference moves: what is cut off then is finished, and not begun again.
-    pub(super) fn releasing(&mut self, id: JobId, plan: ReleasePlan) {
-        let running = self.state.jobs.get(&id).is_some_and(|job| job.is_running());
-        if running && self.state.releasing.get(&id) != Some(&plan) {
-            self.state.releasing.insert(id, plan.clone());
-            self.decision.writes.push(Write::Releasing { job: id, plan });
+    /// It has ended for now: until something upstream is settled, or until the rest of its wave is good.
+    fn waiting(&mut self, job: &Job, why: &str) {
+        let id = job.id;
+        if let JobState::Running { cancelling: true } = job.state {
+            return self.end(id, Outcome::Cancelled, "cancelled by request");
+        }
+        match self.state.releasing.get(&id).map(|plan| plan.stage) {
+            Some(ReleaseStage::Gathering) => {
+                self.decision.writes.push(Write::AttemptEnd {
+                    job: id,
+                    failure: None,
+                    image_id: None,
+                    images: Vec::new(),
+                    void: false,
+                });
+                self.hold(id);
+                self.reconsider_below_ref(&job.project, &job.reference);
+            }
+            _ => {
+                self.decision.writes.push(Write::AttemptWaits(id));
+                self.put(id, |job| {
+                    job.state = JobState::Queued { not_before: None };
+                    job.note = why.to_owned();
+                });
+            }
         }
     }
 
@@ -50,12 +69,28 @@ impl Turn<'_> {
         let Some(job) = self.state.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
             return;
         };
+        if let Err((_, failure)) = &result
+            && failure.kind == FailureKind::Waiting
+        {
+            return self.waiting(&job, &failure.message.clone());
+        }
         let mut half = false;
         if let Write::AttemptEnd { void, images, .. } = &recorded {
             if *void {
-                self.state.releasing.remove(&id);
+                let plan = self.state.releasing.remove(&id);
+                if plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving) && job.atomic.is_some() {
+                    // The rest of its wave is released, or will be: it follows by itself.
+                    self.put(id, |job| job.atomic = None);
+                }
             }
-            half = !void && images.iter().any(ImageResult::is_half_released);
+            // Of an atomic wave that is being released, every image is half of it.
+            let is_wave = job.atomic.is_some()
+                && self
+                    .state
+                    .releasing
+                    .get(&id)
+                    .is_some_and(|plan| plan.stage == ReleaseStage::Moving);
+            half = !void && (is_wave || images.iter().any(ImageResult::is_half_released));
         }
         self.decision.writes.push(recorded);
         let (step, failure) = match result {

@@ -2,8 +2,8 @@
 
 use super::judge::News;
 use crate::model::{
-    BaseKey, CheckError, CommitId, Compared, Digest, Failure, ImageResult, JobId, Node, Packages, ProjectName, RefName,
-    ReleasePlan, Standing, Step, Used, Write,
+    BaseKey, CheckError, CommitId, Compared, Digest, Failure, Ground, ImageResult, JobId, Learned, Node, Packages,
+    ProjectName, RefName, ReleasePlan, Standing, Step, Used, Write,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +42,13 @@ pub enum Event {
     CancelRequested {
         /// Which.
         job: JobId,
+    },
+    /// A running attempt has read its checkout.
+    Learned {
+        /// Whose.
+        job: JobId,
+        /// What stands there.
+        learned: Learned,
     },
     /// A running attempt is about to release.
     Releasing {
@@ -119,6 +126,27 @@ pub enum Effect {
         /// Which.
         node: Node,
         /// Why not, for people.
+        why: String,
+    },
+    /// A running attempt waits, and goes on later.
+    Wait {
+        /// Whose.
+        job: JobId,
+        /// For what, for people.
+        why: String,
+    },
+    /// A running attempt goes on.
+    Go {
+        /// Whose.
+        job: JobId,
+        /// On what it builds.
+        ground: Ground,
+    },
+    /// A running attempt must not release what it has built.
+    Refuse {
+        /// Whose.
+        job: JobId,
+        /// Why, for people.
         why: String,
     },
     /// Look at a base.

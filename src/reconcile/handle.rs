@@ -1,11 +1,11 @@
 //! The one function that decides.
 
 use super::event::{Decision, Effect, Event};
-use super::queue::startable;
 use super::rebuilds::Scope;
 use crate::config::Config;
 use crate::model::{
-    CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, Rebuild, RefName, State, Write,
+    CommitId, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleaseStage, State,
+    Write,
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +18,11 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
         now,
         decision: Decision::default(),
         ended: Vec::new(),
+        reconsider: BTreeSet::new(),
     };
     match event {
         Event::Recovered => {
+            turn.state.graph.forget();
             turn.recovered();
             turn.reviewed();
         }
@@ -37,6 +39,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
         } => turn.build_requested(&project, &reference, &commit),
         Event::RebuildRequested { wanted } => turn.rebuild_requested(wanted),
         Event::CancelRequested { job } => turn.cancel_requested(job),
+        Event::Learned { job, learned } => turn.learned(job, &learned),
         Event::Releasing { job, plan } => turn.releasing(job, plan),
         Event::AttemptEnded {
             job,
@@ -76,7 +79,10 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             turn.elsewhere_seen(&node, result);
             turn.rebuild(&Scope::Node(&node), &BTreeSet::new());
         }
-        Event::ConfigChanged => turn.reviewed(),
+        Event::ConfigChanged => {
+            turn.state.graph.forget();
+            turn.reviewed();
+        }
         Event::Tick => {}
         Event::Drain => {
             if turn.state.mode == Mode::Normal {
@@ -87,6 +93,8 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
     }
     turn.drop_unwatched();
     turn.supersede_stale();
+    turn.rebuild_where_jobs_ended();
+    turn.release_waves();
     turn.rebuild_where_jobs_ended();
     turn.check();
     turn.start();
@@ -122,6 +130,8 @@ pub(super) struct Why {
     pub rebuild: Option<Rebuild>,
     /// The wave that it belongs to; none: it begins one.
     pub wave: Option<JobId>,
+    /// The atomic wave that it is a part of.
+    pub atomic: Option<JobId>,
 }
 
 impl Why {
@@ -132,6 +142,7 @@ impl Why {
             cause: cause.into(),
             rebuild: None,
             wave: None,
+            atomic: None,
         }
     }
 }
@@ -141,8 +152,10 @@ pub(super) struct Turn<'a> {
     pub config: &'a Config,
     pub now: Timestamp,
     pub decision: Decision,
-    /// Jobs that have their outcome since this turn.
-    pub ended: Vec<Job>,
+    /// Jobs that have their outcome since this turn, each with how far its release had come.
+    pub ended: Vec<(Job, Option<ReleaseStage>)>,
+    /// Images that may not have to wait any more, for another reason than the end of a job.
+    pub reconsider: BTreeSet<Node>,
 }
 
 impl Turn<'_> {
@@ -159,8 +172,8 @@ impl Turn<'_> {
         let job = job.clone();
         if !job.is_live() {
             self.state.jobs.remove(&id);
-            self.state.releasing.remove(&id);
-            self.ended.push(job.clone());
+            let plan = self.state.releasing.remove(&id);
+            self.ended.push((job.clone(), plan.map(|plan| plan.stage)));
         }
         self.decision.writes.push(Write::Job { job, lasting });
     }
@@ -187,6 +200,14 @@ impl Turn<'_> {
     }
 
     pub(super) fn set_ref(&mut self, project: &ProjectName, reference: &RefName, commit: Option<&CommitId>) {
+        let is_followed = |state: &State| {
+            let seen = state.projects.get(project);
+            seen.is_some_and(|seen| seen.refs.contains_key(reference))
+        };
+        if is_followed(self.state) != commit.is_some() {
+            self.reconsider_below_ref(project, reference);
+            self.state.graph.forget();
+        }
         let seen = self.state.projects.entry(project.clone()).or_default();
         if replace(&mut seen.refs, reference, commit) {
             self.decision.writes.push(Write::Ref {
@@ -221,7 +242,7 @@ impl Turn<'_> {
             failure: None,
             rebuild: why.rebuild,
             wave: why.wave.unwrap_or(id),
-            atomic: None,
+            atomic: why.atomic,
         };
         self.state.jobs.insert(id, job);
         self.put(id, |_| {});
@@ -258,16 +279,31 @@ impl Turn<'_> {
 
     /// What was not built again because of a job may be now.
     fn rebuild_where_jobs_ended(&mut self) {
-        let ended = std::mem::take(&mut self.ended);
-        for job in &ended {
-            self.tried(job);
-        }
-        if !ended.is_empty() {
-            self.check_at(self.now);
-        }
-        let refs: BTreeSet<_> = ended.iter().map(|job| (&job.project, &job.reference)).collect();
-        for (project, reference) in refs {
-            self.rebuild(&Scope::Ref(project, reference), &BTreeSet::new());
+        loop {
+            let ended = std::mem::take(&mut self.ended);
+            let mut reconsider = std::mem::take(&mut self.reconsider);
+            if ended.is_empty() && reconsider.is_empty() {
+                return;
+            }
+            for (job, _) in &ended {
+                self.tried(job);
+                self.note_failed(job);
+                if job.state == JobState::Done(Outcome::Succeeded) {
+                    self.thing(job);
+                }
+                self.reconsider_below_ref(&job.project, &job.reference);
+                reconsider.append(&mut self.reconsider);
+            }
+            if !ended.is_empty() {
+                self.check_at(self.now);
+            }
+            self.fail_waves(&ended);
+            self.skip_below_failed(&ended);
+            let refs: BTreeSet<_> = ended.iter().map(|(job, _)| (&job.project, &job.reference)).collect();
+            for (project, reference) in refs {
+                self.rebuild(&Scope::Ref(project, reference), &BTreeSet::new());
+            }
+            self.rebuild(&Scope::Below(reconsider), &BTreeSet::new());
         }
     }
 
@@ -294,17 +330,6 @@ impl Turn<'_> {
         for (older, place, newer, commit) in stale {
             self.supersede(older, &commit);
             self.put(newer, |job| job.place = job.place.min(place));
-        }
-    }
-
-    fn start(&mut self) {
-        for id in startable(self.state, self.config, self.now) {
-            self.put(id, |job| {
-                job.state = JobState::Running { cancelling: false };
-                job.note.clear();
-            });
-            self.decision.writes.push(Write::Attempt(id));
-            self.decision.effects.push(Effect::Start(id));
         }
     }
 }

@@ -3,13 +3,15 @@
 //! One rule for all who ask: the daemon, `updates`, `status` and `explain`. Trouble with a check is never "nothing new":
 //! what could not be seen is unknown.
 
+use super::ours::{At, Ours};
 use crate::config::{Config, Image, PackageCheck, Pattern, Project};
 use crate::model::{
-    BaseKey, BaseUsed, Digest, Evidence, ImageName, JobId, Look, Node, PackageUpdate, RefKind, RefName, Standing,
-    State, Updates, Used,
+    BaseKey, BaseUsed, Digest, EdgeKind, Evidence, ImageName, JobId, Look, Needed, Node, PackageUpdate, RefKind,
+    RefName, Standing, State, Updates, Used, full_name,
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// How a base stands.
@@ -25,22 +27,35 @@ pub enum BaseVerdict {
     Same(Option<String>),
     /// There is other content.
     Moved {
-        /// What it is at now.
-        to: Digest,
+        /// What it is at now; none of a project without images.
+        to: Option<Digest>,
         /// What differs, for people.
         how: String,
         /// Since when.
         since: Timestamp,
         /// Whether it has stayed there for long enough to count.
         counts: bool,
+        /// The release of ours that it is, if it is one.
+        own: Option<Own>,
     },
+}
+
+/// A release of ours that is new below an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own {
+    /// The job that has built it.
+    pub job: JobId,
+    /// Its wave.
+    pub wave: JobId,
+    /// The job that began the atomic wave with which it will be released.
+    pub held: Option<JobId>,
 }
 
 /// A base of a released image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseState<'a> {
     /// What was used.
-    pub used: &'a BaseUsed,
+    pub used: Cow<'a, BaseUsed>,
     /// How it stands.
     pub verdict: BaseVerdict,
 }
@@ -144,18 +159,26 @@ pub(super) fn used(standing: &Standing, base: &BaseUsed) -> Used {
 }
 
 /// Judges one image.
-pub fn judge<'a>(watched: Watched<'a>, updates: &'a Updates) -> Judgement<'a> {
+pub fn judge<'a>(watched: Watched<'a>, updates: &'a Updates, ours: &Ours) -> Judgement<'a> {
     let Watched {
         node, standing, image, ..
     } = watched;
     let mut inputs = Inputs::default();
     let mut bases = Vec::new();
-    if image.update.base {
-        for base in &standing.bases {
-            let (verdict, now) = base_verdict(watched, base, updates);
-            inputs.add(&base.name, now.as_ref());
-            bases.push(BaseState { used: base, verdict });
-        }
+    for base in standing
+        .bases
+        .iter()
+        .filter(|base| image.update.base || base.needed.is_some())
+    {
+        let (verdict, now) = base_verdict(watched, base, updates, ours);
+        inputs.add(&base.name, now.as_deref());
+        let used = Cow::Borrowed(base);
+        bases.push(BaseState { used, verdict });
+    }
+    for (used, verdict, now) in new_needs(watched, updates, ours) {
+        inputs.add(&used.name, now.as_deref());
+        let used = Cow::Owned(used);
+        bases.push(BaseState { used, verdict });
     }
     let packages = packages(image, node, standing, updates);
     for package in packages.into_iter().flatten() {
@@ -178,17 +201,33 @@ fn packages<'a>(image: &Image, node: &Node, standing: &Standing, updates: &'a Up
 }
 
 /// How a base stands, and what a build would use of it now.
-fn base_verdict(watched: Watched<'_>, base: &BaseUsed, updates: &Updates) -> (BaseVerdict, Option<Digest>) {
+fn base_verdict(
+    watched: Watched<'_>,
+    base: &BaseUsed,
+    updates: &Updates,
+    ours: &Ours,
+) -> (BaseVerdict, Option<String>) {
     let Watched {
         node, standing, image, ..
     } = watched;
-    let was = base.id.clone().or_else(|| base.digests.first().cloned());
+    let was = base.id.as_ref().or(base.digests.first()).map(ToString::to_string);
     if let Some(sibling) = &base.sibling {
         return (sibling_verdict(node, standing, base, sibling, updates), was);
+    }
+    if let Some(needed) = &base.needed {
+        return needed_verdict(node, needed, updates, ours);
     }
     let Some(key) = base_key(node, base) else {
         return (BaseVerdict::Fixed, was);
     };
+    if ours.stands_on_it(node, &key.reference) {
+        return (BaseVerdict::Fixed, was);
+    }
+    if standing.evidence != Evidence::Layers
+        && let Some(at) = own_base(node, &key, updates, ours)
+    {
+        return own_verdict(&at, at.is(&base.digests, base.id.as_ref()), was);
+    }
     // What was used since the last look is none of those that it was compared with.
     let Some(look) = updates.bases.get(&key).and_then(|check| check.last.as_ref()) else {
         return (BaseVerdict::Unknown, was);
@@ -204,12 +243,16 @@ fn base_verdict(watched: Watched<'_>, base: &BaseUsed, updates: &Updates) -> (Ba
         Some(compared) if compared.same => (BaseVerdict::Same(Some(compared.how.clone())), was),
         Some(compared) => {
             let verdict = BaseVerdict::Moved {
-                to: look.head.clone(),
+                to: Some(look.head.clone()),
                 how: compared.how.clone(),
                 since: look.since,
                 counts: has_settled(look, image.update.quiet),
+                own: None,
             };
-            (verdict, compared.present.clone().or_else(|| Some(look.head.clone())))
+            (
+                verdict,
+                Some(compared.present.as_ref().unwrap_or(&look.head).to_string()),
+            )
         }
     }
 }
@@ -238,15 +281,149 @@ fn sibling_verdict(
     let newer: Option<JobId> = there.job.filter(|_| there.job > standing.job);
     match (newer, &there.id) {
         // Also one that was only verified since: what it was verified against is what it was.
-        (Some(job), Some(id)) if there.verified > standing.verified && base.id.as_ref() != Some(id) => {
+        (Some(job), Some(id))
+            if there.verified > standing.verified
+                && base.id.as_ref() != Some(id)
+                && !base
+                    .digests
+                    .iter()
+                    .chain(&base.id)
+                    .any(|used| there.alike.contains(used)) =>
+        {
             BaseVerdict::Moved {
-                to: there.known_by().unwrap_or(id).clone(),
+                to: Some(there.known_by().unwrap_or(id).clone()),
                 how: format!("job {job} has released it"),
                 since: there.verified,
                 counts: true,
+                own: Some(Own {
+                    job,
+                    wave: there.wave.unwrap_or(job),
+                    held: None,
+                }),
             }
         }
         _ => BaseVerdict::Same(None),
+    }
+}
+
+/// What a base is at by our own release, unless somebody has moved it since.
+pub(super) fn own_base(node: &Node, key: &BaseKey, updates: &Updates, ours: &Ours) -> Option<At> {
+    let at = ours.base(node, &key.reference, updates)?;
+    let look = updates.bases.get(key).and_then(|check| check.last.as_ref());
+    let is_overruled =
+        look.is_some_and(|look| at.held.is_none() && look.checked > at.since && at.digest.as_ref() != Some(&look.head));
+    (!is_overruled).then_some(at)
+}
+
+fn own_verdict(at: &At, is_same: bool, was: Option<String>) -> (BaseVerdict, Option<String>) {
+    let job = at.job;
+    if is_same {
+        let how = format!("job {job} has released the same content");
+        return (BaseVerdict::Same((!at.alike.is_empty()).then_some(how)), was);
+    }
+    let Some(to) = at.digest.clone() else {
+        return (BaseVerdict::Unknown, was);
+    };
+    let verdict = BaseVerdict::Moved {
+        to: Some(to.clone()),
+        how: match at.held {
+            Some(_) => format!("job {job} has built it, and it is released with all of its wave"),
+            None => format!("job {job} has released it"),
+        },
+        since: at.since,
+        counts: true,
+        own: Some(own(at)),
+    };
+    (verdict, Some(to.to_string()))
+}
+
+fn own(at: &At) -> Own {
+    Own {
+        job: at.job,
+        wave: at.wave,
+        held: at.held,
+    }
+}
+
+/// What is relied on without being a base.
+fn needed_verdict(node: &Node, needed: &Needed, updates: &Updates, ours: &Ours) -> (BaseVerdict, Option<String>) {
+    let was = needed
+        .digest
+        .as_ref()
+        .map(ToString::to_string)
+        .or_else(|| needed.commit.as_ref().map(ToString::to_string));
+    let Some(Some(at)) = ours.needed(node, &needed.node, updates) else {
+        return (BaseVerdict::Fixed, was);
+    };
+    let is_same = match (&at.digest, &needed.digest) {
+        (Some(_), Some(digest)) => at.is(std::slice::from_ref(digest), None),
+        (None, None) => needed.commit.as_ref() == Some(&at.commit),
+        _ => false,
+    };
+    moved_need(&at, is_same, was)
+}
+
+fn moved_need(at: &At, is_same: bool, was: Option<String>) -> (BaseVerdict, Option<String>) {
+    if is_same {
+        return (BaseVerdict::Same(None), was);
+    }
+    let verdict = BaseVerdict::Moved {
+        to: at.digest.clone(),
+        how: match &at.digest {
+            Some(_) => format!("job {} has released it", at.job),
+            None => format!("job {} has built {}", at.job, at.commit.short()),
+        },
+        since: at.since,
+        counts: true,
+        own: Some(own(at)),
+    };
+    let to = at
+        .digest
+        .as_ref()
+        .map_or_else(|| at.commit.to_string(), ToString::to_string);
+    (verdict, Some(to))
+}
+
+/// What is relied on since the image was built last: it was not recorded then, so only what was built since counts.
+fn new_needs(watched: Watched<'_>, updates: &Updates, ours: &Ours) -> Vec<(BaseUsed, BaseVerdict, Option<String>)> {
+    let Watched { node, standing, .. } = watched;
+    let Some(place) = ours.graph.place(node) else {
+        return Vec::new();
+    };
+    let needs = ours.graph.ups(place).filter(|edge| edge.kind == EdgeKind::Needs);
+    let nodes = needs.map(|edge| &ours.graph.nodes()[edge.to]);
+    let is_recorded = |up: &Node| {
+        standing
+            .bases
+            .iter()
+            .any(|base| base.needed.as_ref().is_some_and(|n| n.node == *up))
+    };
+    nodes
+        .filter(|up| !is_recorded(up))
+        .filter_map(|up| {
+            let at = ours.any(up, updates)?;
+            let used = need(up, None);
+            let (verdict, now) = moved_need(&at, at.since <= standing.verified, None);
+            Some((used, verdict, now))
+        })
+        .collect()
+}
+
+/// An input that is no base, as it is recorded among the bases.
+pub(super) fn need(upstream: &Node, at: Option<&At>) -> BaseUsed {
+    BaseUsed {
+        name: full_name(&upstream.project, &upstream.image),
+        reference: None,
+        digests: Vec::new(),
+        id: None,
+        diff_ids: Vec::new(),
+        platform: None,
+        sibling: None,
+        needed: Some(Needed {
+            node: upstream.clone(),
+            digest: at.and_then(|at| at.digest.clone()),
+            commit: at.map(|at| at.commit.clone()),
+        }),
     }
 }
 
@@ -255,8 +432,8 @@ fn sibling_verdict(
 struct Inputs(Sha256);
 
 impl Inputs {
-    fn add(&mut self, name: &str, digest: Option<&Digest>) {
-        for word in [name, digest.map_or("", Digest::as_str)] {
+    fn add(&mut self, name: &str, at: Option<&str>) {
+        for word in [name, at.unwrap_or_default()] {
             self.0.update((word.len() as u64).to_le_bytes());
             self.0.update(word);
         }
@@ -289,23 +466,34 @@ impl Judgement<'_> {
 
     /// What is new, for people.
     pub fn news(&self, counting: Counting) -> News {
-        let bases = self.moved(counting).map(|base| match &base.verdict {
-            BaseVerdict::Moved { to, how, .. } => {
-                let from = base.used.digests.first().or(base.used.id.as_ref());
-                let from = from.map_or("?", Digest::short);
-                format!("{} {from} → {} ({how})", base.used.name, to.short())
+        let (mut bases, mut upstreams, mut owns) = (Vec::new(), Vec::new(), Vec::new());
+        for base in self.moved(counting) {
+            let BaseVerdict::Moved { to, how, own, .. } = &base.verdict else {
+                continue;
+            };
+            let from = base.used.digests.first().or(base.used.id.as_ref());
+            let text = match (from, to) {
+                (Some(from), Some(to)) => format!("{} {} → {} ({how})", base.used.name, from.short(), to.short()),
+                (None, Some(to)) if base.used.needed.is_none() => {
+                    format!("{} ? → {} ({how})", base.used.name, to.short())
+                }
+                _ => format!("{} ({how})", base.used.name),
+            };
+            match own {
+                Some(_) => upstreams.push(text),
+                None => bases.push(text),
             }
-            BaseVerdict::Fixed | BaseVerdict::Unknown | BaseVerdict::Absent(_) | BaseVerdict::Same(_) => {
-                base.used.name.clone()
-            }
-        });
+            owns.extend(own);
+        }
         let packages = match self.packages {
             None => Vec::new(),
             Some([]) => vec!["the check says that there are updates".to_owned()],
             Some(packages) => packages.iter().map(ToString::to_string).collect(),
         };
         News {
-            bases: bases.collect(),
+            bases,
+            upstreams,
+            own: owns,
             packages,
             key: self.key.clone(),
         }
@@ -326,6 +514,10 @@ pub enum Counting {
 pub struct News {
     /// Bases, each with what moved.
     pub bases: Vec<String>,
+    /// The same of those that are releases of ours, and of what is relied on.
+    pub upstreams: Vec<String>,
+    /// These releases.
+    pub own: Vec<Own>,
     /// Packages, each with its versions.
     pub packages: Vec<String>,
     /// [`Judgement::key`].
@@ -335,6 +527,6 @@ pub struct News {
 impl News {
     /// Whether there is nothing new.
     pub fn is_empty(&self) -> bool {
-        self.bases.is_empty() && self.packages.is_empty()
+        self.bases.is_empty() && self.upstreams.is_empty() && self.packages.is_empty()
     }
 }

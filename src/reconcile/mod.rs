@@ -3,12 +3,16 @@
 //! PURE: no clock, no file, no process, no task. The daemon commits the writes of a decision first and acts on its
 //! effects second; `plan` runs the same function and throws the effects away.
 
+mod above;
 mod asked;
 mod checks;
+mod edges;
 mod ends;
 mod event;
 mod handle;
 mod judge;
+mod learned;
+mod ours;
 mod overtaken;
 mod polls;
 mod queue;
@@ -17,12 +21,17 @@ mod retry;
 mod schedule;
 mod sight;
 mod standings;
+mod things;
 mod timing;
 mod wanted;
+mod waves;
 
+pub use above::{Above, Freshness, Sight};
+pub use edges::graph;
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
-pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Watched, base_key, judge, watched};
+pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Own, Watched, base_key, judge, watched};
+pub use ours::{At, Ours};
 pub use overtaken::overtaken;
 pub use queue::next_wake;
 pub use rebuilds::{held, tried_job};

@@ -1,42 +1,87 @@
-//! Which queued jobs start now: at most `limit` in all, one of a ref, first come first served.
+//! Which queued jobs start now: at most `limit` in all, one of a ref, first come first served; of the jobs of a wave the
+//! one with the longest way below it takes the first of their places.
 
+use super::above::Sight;
+use super::event::Effect;
+use super::handle::Turn;
+use super::ours::Ours;
 use super::retry::is_due;
-use crate::config::Config;
-use crate::model::{Job, JobId, JobState, Mode, ProjectName, RefName, State};
+use super::waves::node_of;
+use crate::model::{Job, JobId, JobState, Mode, ProjectName, RefName, State, Write};
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
 
-/// The jobs to start, in order.
-pub(super) fn startable(state: &State, config: &Config, now: Timestamp) -> Vec<JobId> {
-    if state.mode == Mode::Stopping {
-        return Vec::new();
+impl Turn<'_> {
+    pub(super) fn start(&mut self) {
+        for id in self.startable() {
+            self.put(id, |job| {
+                job.state = JobState::Running { cancelling: false };
+                job.note.clear();
+            });
+            self.decision.writes.push(Write::Attempt(id));
+            self.decision.effects.push(Effect::Start(id));
+        }
     }
-    let mut busy: HashSet<(&ProjectName, &RefName)> = HashSet::new();
-    let mut running = 0;
-    for job in state.jobs.values().filter(|job| job.is_running()) {
-        running += 1;
-        busy.insert((&job.project, &job.reference));
+
+    /// The jobs to start, in order.
+    fn startable(&mut self) -> Vec<JobId> {
+        let running = self.state.jobs.values().filter(|job| job.is_running()).count();
+        let free = self.config.limit.saturating_sub(running);
+        if self.state.mode == Mode::Stopping || free == 0 || self.due().is_empty() {
+            return Vec::new();
+        }
+        let ours = self.ours();
+        let waits = Sight::new(self.state, self.config, &ours).waits();
+        let mut ready: Vec<&Job> = self.due();
+        ready.retain(|job| !waits.contains_key(&job.id));
+        let running = self.state.jobs.values().filter(|job| job.is_running());
+        let mut busy: HashSet<(&ProjectName, &RefName)> = running.map(|job| (&job.project, &job.reference)).collect();
+        // A ref has one turn, and its first job takes it.
+        ready.retain(|job| busy.insert((&job.project, &job.reference)));
+        longest_first(&mut ready, &ours);
+        ready.truncate(free);
+        ready.into_iter().map(|job| job.id).collect()
     }
-    let mut queued: Vec<&Job> = state
-        .jobs
-        .values()
-        .filter(|job| match job.state {
-            JobState::Queued { not_before } => is_due(not_before, now, &config.retry),
+
+    /// Queued jobs that need not wait for a time, the first one first.
+    fn due(&self) -> Vec<&Job> {
+        let is_due = |job: &&Job| match job.state {
+            JobState::Queued { not_before } => is_due(not_before, self.now, &self.config.retry),
             JobState::Running { .. } | JobState::Done(_) => false,
-        })
-        .filter(|job| config.projects.get(&job.project).is_some_and(|project| project.enabled))
-        .collect();
-    queued.sort_by_key(|job| (job.place, job.id));
-    let mut start = Vec::new();
-    for job in queued {
-        if running + start.len() >= config.limit {
-            break;
-        }
-        if busy.insert((&job.project, &job.reference)) {
-            start.push(job.id);
+        };
+        let is_enabled = |job: &&Job| {
+            self.config
+                .projects
+                .get(&job.project)
+                .is_some_and(|project| project.enabled)
+        };
+        let mut due: Vec<&Job> = self.state.jobs.values().filter(is_due).filter(is_enabled).collect();
+        due.sort_by_key(|job| (job.place, job.id));
+        due
+    }
+}
+
+/// Lets the jobs of each wave exchange their places: a job that nothing stands on may come last, and who is not of the
+/// wave keeps his place.
+fn longest_first(ready: &mut [&Job], ours: &Ours) {
+    let mut waves: BTreeMap<JobId, Vec<usize>> = BTreeMap::new();
+    for (at, job) in ready.iter().enumerate().filter(|(_, job)| job.rebuild.is_some()) {
+        waves.entry(job.wave).or_default().push(at);
+    }
+    for places in waves.into_values().filter(|places| places.len() > 1) {
+        let mut jobs: Vec<&Job> = places.iter().map(|at| ready[*at]).collect();
+        jobs.sort_by_cached_key(|job| (Reverse(height(job, ours)), job.place, job.id));
+        for (at, job) in places.into_iter().zip(jobs) {
+            ready[at] = job;
         }
     }
-    start
+}
+
+fn height(job: &Job, ours: &Ours) -> usize {
+    let images = job.rebuild.iter().flat_map(|rebuild| rebuild.images.keys());
+    let places = images.filter_map(|image| ours.graph.place(&node_of(job, image)));
+    places.map(|place| ours.graph.height(place)).max().unwrap_or(0)
 }
 
 /// When to look again although nothing happens: the end of the next backoff, or the next check. What is due already waits for a slot, and

@@ -4,14 +4,17 @@
 //! cancelled, until they change or a person asks. While anything else is queued or running for a ref, nothing is added:
 //! it will use what is new, and when it has ended this is looked at again.
 
+use super::above::{Above, Freshness, Sight};
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why, replace};
 use super::judge::{Counting, News, Watched, base_key, is_kept, judge, watch, watched, watched_on};
+use super::ours::Ours;
+use super::things::{Change, stale};
 use super::timing::rounded;
 use crate::config::{Cron, Image, Project};
 use crate::model::{
-    BaseKey, CommitId, FailureKind, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason,
-    Rebuild, RefName, Standing, State, Tried, Updates, Write,
+    BaseKey, CommitId, FailureKind, Graph, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName,
+    Reason, Rebuild, RefName, Standing, State, Tried, Updates, Write,
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,8 @@ pub(super) enum Scope<'a> {
     Ref(&'a ProjectName, &'a RefName),
     /// This one.
     Node(&'a Node),
+    /// These, and what stands on those of them that do not change themselves.
+    Below(BTreeSet<Node>),
     All,
 }
 
@@ -36,8 +41,14 @@ struct Plan {
     images: BTreeMap<ImageName, Option<JobId>>,
     keys: BTreeMap<ImageName, String>,
     bases: BTreeSet<String>,
+    upstreams: BTreeSet<String>,
     packages: BTreeSet<String>,
     schedules: BTreeSet<String>,
+    /// The newest wave that has brought it about.
+    wave: Option<JobId>,
+    /// The atomic wave that it is a part of.
+    atomic: Option<JobId>,
+    force: bool,
 }
 
 /// A ref, and the commit that was released from it.
@@ -89,15 +100,20 @@ impl Plan {
         self.images.insert(image.clone(), of);
         self.keys.insert(image.clone(), news.key);
         self.bases.extend(news.bases);
+        self.upstreams.extend(news.upstreams);
         self.packages.extend(news.packages);
+        self.wave = self.wave.max(news.own.iter().map(|own| own.wave).max());
+        let held = news.own.iter().filter_map(|own| own.held);
+        self.atomic = self.atomic.into_iter().chain(held).min();
     }
 
     fn reason(&self) -> Reason {
-        match (self.packages.is_empty(), self.bases.is_empty()) {
-            // What comes from packages needs a build without cache.
-            (false, _) => Reason::PackagesUpdated,
-            (true, false) => Reason::BaseUpdated,
-            (true, true) => Reason::Schedule,
+        // What comes from packages needs a build without cache.
+        match (&self.packages, &self.bases, &self.upstreams) {
+            (packages, _, _) if !packages.is_empty() => Reason::PackagesUpdated,
+            (_, bases, _) if !bases.is_empty() => Reason::BaseUpdated,
+            (_, _, upstreams) if !upstreams.is_empty() => Reason::UpstreamRebuilt,
+            _ => Reason::Schedule,
         }
     }
 
@@ -113,6 +129,7 @@ impl Plan {
         let schedules = self.schedules.iter().map(String::as_str);
         let hand = by_hand.then_some("asked for");
         bases
+            .chain(self.upstreams.iter().map(String::as_str))
             .chain(packages)
             .chain(schedules)
             .chain(hand)
@@ -121,59 +138,140 @@ impl Plan {
     }
 }
 
+/// What is to be queued.
+#[derive(Debug, Default)]
+struct Plans {
+    /// Of what is released.
+    released: BTreeMap<Place, Plan>,
+    /// Tips that failed before.
+    tips: BTreeMap<Place, Plan>,
+    /// Tips of projects without images.
+    things: BTreeMap<Place, Plan>,
+}
+
 impl Turn<'_> {
     fn in_scope<'a>(&'a self, scope: &Scope<'a>) -> Vec<Watched<'a>> {
         let (state, config) = (&*self.state, self.config);
+        let watch = |node: &'a Node| {
+            let standing = state.updates.standings.get(node)?;
+            watch(state, config, node, standing)
+        };
         match scope {
-            Scope::Node(node) => {
-                let standing = state.updates.standings.get(*node);
-                standing
-                    .and_then(|standing| watch(state, config, node, standing))
-                    .into_iter()
-                    .collect()
-            }
+            Scope::Node(node) => watch(node).into_iter().collect(),
             Scope::Base(base) => watched_on(state, config, base).collect(),
             Scope::Ref(project, reference) => watched(state, config)
                 .filter(|watched| watched.node.project == **project && watched.node.reference == **reference)
                 .collect(),
+            Scope::Below(_) => Vec::new(),
             Scope::All => watched(state, config).collect(),
         }
     }
 
-    /// Queues what is to be built again. Of refs in `failed_tips` the tip comes first, which failed before: with what is
-    /// new it may not.
+    /// Queues what is to be built again, and need not wait for anything above it. Of refs in `failed_tips` the tip comes
+    /// first, which failed before: with what is new it may not.
     pub(super) fn rebuild(&mut self, scope: &Scope<'_>, failed_tips: &BTreeSet<(ProjectName, RefName)>) {
-        if self.state.mode != Mode::Normal {
+        let is_nothing = matches!(scope, Scope::Below(nodes) if nodes.is_empty());
+        if self.state.mode != Mode::Normal || is_nothing {
             return;
         }
-        let mut plans: BTreeMap<Place, Plan> = BTreeMap::new();
-        let mut tips: BTreeMap<Place, Plan> = BTreeMap::new();
-        for watched in self.in_scope(scope) {
-            let Watched { node, standing, .. } = watched;
-            let judgement = judge(watched, &self.state.updates);
-            if !judgement.is_stale() || self.is_busy(node) || held(node, &judgement.key, &self.state.updates).is_some()
-            {
-                continue;
-            }
-            let tip = self.failed_tip(node, standing, failed_tips);
-            let tip = tip.filter(|_| {
-                judgement.moved(Counting::Settled).next().is_some() && !self.was_tip_tried(node, &judgement.key)
-            });
-            let (plans, commit) = match tip {
-                Some(tip) => (&mut tips, tip),
-                None => (&mut plans, standing.commit.clone()),
-            };
-            let place = (node.project.clone(), node.reference.clone(), commit);
-            let plan = plans.entry(place).or_default();
-            plan.add(&node.image, standing.job, judgement.news(Counting::Settled));
-        }
-        for (place, plan) in tips {
+        let ours = self.ours();
+        let mut plans = self.plans(scope, failed_tips, &ours);
+        // Those that begin a wave in one decision begin the same one.
+        let mut wave = None;
+        for (place, plan) in plans.tips {
             // What it releases, if it is good by now, needs no other job; if not, the rest comes after it.
-            plans.retain(|(project, reference, _), _| (project, reference) != (&place.0, &place.1));
-            self.queue_tip(&place, &plan);
+            plans
+                .released
+                .retain(|(project, reference, _), _| (project, reference) != (&place.0, &place.1));
+            self.queue_tip(&place, &plan, "it failed before: ", &mut wave);
         }
-        for (place, plan) in plans {
-            self.queue_rebuild(&place, plan, false);
+        for (place, plan) in plans.things {
+            self.queue_tip(&place, &plan, "", &mut wave);
+        }
+        for (place, plan) in plans.released {
+            self.queue_rebuild(&place, plan, false, &mut wave);
+        }
+    }
+
+    fn plans(&self, scope: &Scope<'_>, failed_tips: &BTreeSet<(ProjectName, RefName)>, ours: &Ours) -> Plans {
+        let sight = Sight::new(self.state, self.config, ours);
+        let mut plans = Plans::default();
+        let mut candidates = self.in_scope(scope);
+        let below = match scope {
+            Scope::Below(nodes) => below(nodes, &sight),
+            Scope::All => (0..ours.graph.nodes().len()).collect(),
+            Scope::Ref(project, reference) => of_ref(&ours.graph, project, reference),
+            Scope::Base(_) | Scope::Node(_) => Vec::new(),
+        };
+        for place in below {
+            let node = &ours.graph.nodes()[place];
+            match self.state.updates.standings.get(node) {
+                Some(standing) if matches!(scope, Scope::Below(_)) => {
+                    candidates.extend(watch(self.state, self.config, node, standing));
+                }
+                Some(_) => {}
+                None => self.plan_thing(place, &sight, &mut plans),
+            }
+        }
+        for watched in candidates {
+            self.plan(watched, failed_tips, &sight, &mut plans);
+        }
+        plans
+    }
+
+    fn plan(
+        &self,
+        watched: Watched<'_>,
+        failed_tips: &BTreeSet<(ProjectName, RefName)>,
+        sight: &Sight<'_>,
+        plans: &mut Plans,
+    ) {
+        let Watched { node, standing, .. } = watched;
+        let updates = &self.state.updates;
+        let judgement = judge(watched, updates, sight.ours);
+        if !judgement.is_stale() || self.is_busy(node) || held(node, &judgement.key, updates).is_some() {
+            return;
+        }
+        match sight.ours.graph.place(node).map(|place| sight.above(place)) {
+            Some(Above::Waits(_)) => return,
+            // What is old inside of it is cured on what there is.
+            Some(Above::Blocked(_)) if judgement.packages.is_none() => return,
+            Some(Above::Blocked(_) | Above::Settled) | None => {}
+        }
+        let tip = self.failed_tip(node, standing, failed_tips);
+        let tip = tip.filter(|_| {
+            judgement.moved(Counting::Settled).next().is_some() && !self.was_tip_tried(node, &judgement.key)
+        });
+        let (plans, commit) = match tip {
+            Some(tip) => (&mut plans.tips, tip),
+            None => (&mut plans.released, standing.commit.clone()),
+        };
+        let place = (node.project.clone(), node.reference.clone(), commit);
+        let plan = plans.entry(place).or_default();
+        plan.add(&node.image, standing.job, judgement.news(Counting::Settled));
+    }
+
+    fn plan_thing(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {
+        let node = &sight.ours.graph.nodes()[place];
+        let Some((key, changes)) = stale(node, self.state, sight.ours) else {
+            return;
+        };
+        let is_held = held(node, &key, &self.state.updates).is_some();
+        if is_held || self.is_busy(node) || sight.above(place) != Above::Settled {
+            return;
+        }
+        let seen = self.state.projects.get(&node.project);
+        let Some(tip) = seen.and_then(|seen| seen.refs.get(&node.reference)) else {
+            return;
+        };
+        let plan = plans
+            .things
+            .entry((node.project.clone(), node.reference.clone(), tip.clone()))
+            .or_default();
+        plan.keys.insert(node.image.clone(), key);
+        for Change { name, job, wave } in changes {
+            plan.upstreams.insert(format!("{name} (job {job} has built it anew)"));
+            plan.wave = plan.wave.max(Some(wave));
         }
     }
 
@@ -189,7 +287,10 @@ impl Turn<'_> {
         failed_tips: &BTreeSet<(ProjectName, RefName)>,
     ) -> Option<CommitId> {
         let failed = failed_tips.contains(&(node.project.clone(), node.reference.clone()));
+        let links = self.state.updates.links.get(node);
+        let last = links.and_then(|links| links.failed.as_ref());
         let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
+        let failed = failed || last.is_some_and(|(commit, _, _)| commit == tip);
         (failed && *tip != standing.commit).then(|| tip.clone())
     }
 
@@ -198,21 +299,33 @@ impl Turn<'_> {
         tried.is_some_and(|tried| tried.key == tip_key(key))
     }
 
-    fn queue_tip(&mut self, (project, reference, commit): &Place, plan: &Plan) {
+    fn queue_tip(&mut self, (project, reference, commit): &Place, plan: &Plan, before: &str, wave: &mut Option<JobId>) {
         let tip = Tip {
             project,
             reference,
             commit,
         };
         let queued = JobState::Queued { not_before: None };
-        let cause = format!("it failed before: {}", plan.cause(false));
-        let job = self.add(tip, Why::new(Reason::BaseUpdated, cause), None, queued);
+        let why = Why {
+            wave: plan.wave.or(*wave),
+            ..Why::new(plan.reason(), format!("{before}{}", plan.cause(false)))
+        };
+        let is_thing = before.is_empty();
+        let job = self.add(tip, why, None, queued);
+        wave.get_or_insert(job);
         for (image, key) in &plan.keys {
-            self.note_try(project, reference, image, tip_key(key), job);
+            let key = if is_thing { key.clone() } else { tip_key(key) };
+            self.note_try(project, reference, image, key, job);
         }
     }
 
-    fn queue_rebuild(&mut self, (project, reference, commit): &Place, mut plan: Plan, by_hand: bool) -> JobId {
+    fn queue_rebuild(
+        &mut self,
+        (project, reference, commit): &Place,
+        mut plan: Plan,
+        by_hand: bool,
+        wave: &mut Option<JobId>,
+    ) -> JobId {
         self.add_siblings(project, reference, commit, &mut plan);
         let tip = Tip {
             project,
@@ -221,19 +334,26 @@ impl Turn<'_> {
         };
         let queued = JobState::Queued { not_before: None };
         let (reason, cause) = (plan.reason(), plan.cause(by_hand));
+        let reason = if by_hand && reason == Reason::Schedule {
+            Reason::Manual
+        } else {
+            reason
+        };
         let keys: Vec<&str> = plan.keys.values().map(String::as_str).collect();
         let rebuild = Some(Rebuild {
             key: keys.join(" "),
             images: plan.images,
-            force: false,
+            force: plan.force,
         });
         let why = Why {
             reason,
             cause,
             rebuild,
-            wave: None,
+            wave: plan.wave.or(*wave),
+            atomic: plan.atomic,
         };
         let job = self.add(tip, why, None, queued);
+        wave.get_or_insert(job);
         for (image, key) in plan.keys {
             self.note_try(project, reference, &image, key, job);
         }
@@ -324,8 +444,9 @@ impl Turn<'_> {
                 Err(why) => self.decision.effects.push(Effect::NotRebuilt { node, why }),
             }
         }
+        let mut wave = None;
         for (place, (plan, nodes)) in plans {
-            let job = self.queue_rebuild(&place, plan, true);
+            let job = self.queue_rebuild(&place, plan, true, &mut wave);
             let effects = nodes.into_iter().map(|node| Effect::Rebuilt { node, job });
             self.decision.effects.extend(effects);
         }
@@ -376,8 +497,9 @@ impl Turn<'_> {
                 }
             }
         }
+        let mut wave = None;
         for (place, plan) in plans {
-            self.queue_rebuild(&place, plan, false);
+            self.queue_rebuild(&place, plan, false, &mut wave);
         }
     }
 
@@ -420,6 +542,35 @@ impl Turn<'_> {
             self.decision.writes.push(Write::Scheduled { node, heeded });
         }
     }
+}
+
+/// The images of a ref.
+fn of_ref(graph: &Graph, project: &ProjectName, reference: &RefName) -> Vec<usize> {
+    let nodes = graph.nodes();
+    let first = nodes.partition_point(|node| (&node.project, &node.reference) < (project, reference));
+    let own = nodes[first..]
+        .iter()
+        .take_while(|node| node.project == *project && node.reference == *reference);
+    own.enumerate().map(|(at, _)| first + at).collect()
+}
+
+/// These nodes, and what stands on those of them that do not change themselves: what waited for something above may not
+/// have to any more.
+fn below(nodes: &BTreeSet<Node>, sight: &Sight<'_>) -> Vec<usize> {
+    let graph = &sight.ours.graph;
+    let mut next: Vec<usize> = nodes.iter().filter_map(|node| graph.place(node)).collect();
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
+    while let Some(place) = next.pop() {
+        if !seen.insert(place) {
+            continue;
+        }
+        let is_settled = sight.live(&graph.nodes()[place]).is_empty()
+            && matches!(sight.freshness(place), Freshness::Fresh | Freshness::Uncured);
+        if is_settled {
+            next.extend(graph.downs(place));
+        }
+    }
+    seen.into_iter().collect()
 }
 
 /// By which it is known that the tip was tried for these inputs.

@@ -2,6 +2,7 @@
 
 use super::handle::Turn;
 use super::timing::rounded;
+use super::waves::node_of;
 use crate::model::{Evidence, ImageRef, ImageResult, ImageStatus, Job, JobId, Node, Standing};
 use std::collections::BTreeSet;
 
@@ -10,6 +11,14 @@ impl Turn<'_> {
     pub(super) fn results(&mut self, job: &Job, results: &[ImageResult]) {
         for result in results {
             self.result(job, result);
+        }
+        let nodes = results.iter().map(|result| node_of(job, &result.image));
+        if nodes
+            .into_iter()
+            .any(|node| !self.state.updates.links.contains_key(&node))
+        {
+            // What is released is all that is known of its edges.
+            self.state.graph.forget();
         }
     }
 

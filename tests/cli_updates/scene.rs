@@ -7,7 +7,7 @@ use pipelined::model::{
     BaseKey, BaseUsed, Check, CheckTrouble, CommitId, Compared, Digest, ImageRef, ImageResult, ImageStatus, Job, JobId,
     JobState, Look, Outcome, ProjectName, Reason, RefName, Tried, Used, Write,
 };
-use pipelined::reconcile::{judge, watched};
+use pipelined::reconcile::{Ours, judge, watched};
 use pipelined::store::Store;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -179,7 +179,7 @@ impl Scene {
             .find(|w| w.node.image.as_str() == "full")
             .unwrap();
         let tried = Tried {
-            key: judge(full, &state.updates).key,
+            key: judge(full, &state.updates, &Ours::of(&state, &self.config)).key,
             job,
             ended: ended.map(|outcome| (outcome, self.now - MINUTE)),
         };

@@ -405,7 +405,12 @@ fn a_failed_rebuild_holds_until_the_inputs_move_again() {
     fleet.wait(72 * HOUR);
     assert_eq!(fleet.rebuilds(), ["a base updated failed"], "no loop");
     let watched = watched(&fleet.world.state, &fleet.world.config).next().unwrap();
-    let key = judge(watched, &fleet.world.state.updates).key;
+    let key = judge(
+        watched,
+        &fleet.world.state.updates,
+        &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config),
+    )
+    .key;
     let why = held(&node("a"), &key, &fleet.world.state.updates).unwrap();
     assert!(why.contains("job 2 was built for the same and failed"), "{why}");
     assert_eq!(
@@ -533,7 +538,11 @@ fn packages_are_a_reason_once() {
         "reported, and not rebuilt"
     );
     let watched = watched(&fleet.world.state, &fleet.world.config).next().unwrap();
-    let judgement = judge(watched, &fleet.world.state.updates);
+    let judgement = judge(
+        watched,
+        &fleet.world.state.updates,
+        &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config),
+    );
     assert!(judgement.is_stale());
     assert!(
         held(&node("a"), &judgement.key, &fleet.world.state.updates)
@@ -655,7 +664,12 @@ fn by_hand_what_is_held_is_built_again_and_what_settles_too() {
     fleet.fail(FailureKind::Failed);
     let news = || {
         let watched = watched(&fleet.world.state, &fleet.world.config).next().unwrap();
-        judge(watched, &fleet.world.state.updates).news(pipelined::reconcile::Counting::All)
+        judge(
+            watched,
+            &fleet.world.state.updates,
+            &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config),
+        )
+        .news(pipelined::reconcile::Counting::All)
     };
     let wanted = vec![(node("a"), news())];
     let decision = fleet.world.event(Event::RebuildRequested { wanted: wanted.clone() });
@@ -800,7 +814,7 @@ proptest! {
         }
         prop_assert!(fleet.world.live().is_empty(), "{:?}", fleet.world.story());
         for image in watched(&fleet.world.state, &fleet.world.config) {
-            let judgement = judge(image, &fleet.world.state.updates);
+            let judgement = judge(image, &fleet.world.state.updates, &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config));
             let why = held(image.node, &judgement.key, &fleet.world.state.updates);
             prop_assert!(!judgement.is_stale() || why.is_some(), "{:?}: {judgement:?}", image.node);
             let base = fleet.bases[fleet.of[image.node.project.as_str()]];

@@ -1,0 +1,281 @@
+//! Which image stands on which: a graph over all projects, with its circles found.
+
+use super::{ImageRef, Node};
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Why one image stands on another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EdgeKind {
+    /// It is built FROM what the other one is released as.
+    Base(ImageRef),
+    /// It relies on it: `depends_on`, or `.gitlab-deps`.
+    Needs,
+    /// The same job builds both, the other one first.
+    Sibling,
+}
+
+/// What an image stands on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    /// The place of the upstream in [`Graph::nodes`].
+    pub to: usize,
+    /// Why.
+    pub kind: EdgeKind,
+}
+
+/// Every image on every ref, with what it stands on. Nodes are known by their places.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    ups: Vec<BTreeSet<Edge>>,
+    downs: Vec<Vec<usize>>,
+    /// Nodes with the same number stand on each other, or are one.
+    circle: Vec<usize>,
+    /// Those that are part of a circle.
+    circles: Vec<Vec<usize>>,
+    height: Vec<usize>,
+    providers: BTreeMap<ImageRef, Vec<usize>>,
+}
+
+impl Graph {
+    /// Of nodes in order, each with what it stands on, and of where they are released.
+    pub fn new(nodes: Vec<Node>, ups: Vec<BTreeSet<Edge>>, providers: BTreeMap<ImageRef, Vec<usize>>) -> Self {
+        let mut downs = vec![Vec::new(); nodes.len()];
+        for (node, edges) in ups.iter().enumerate() {
+            for to in edges.iter().map(|edge| edge.to).collect::<BTreeSet<_>>() {
+                downs[to].push(node);
+            }
+        }
+        let (circle, order) = circles(&downs);
+        let circles = order
+            .iter()
+            .filter(|members| members.len() > 1 || downs[members[0]].contains(&members[0]))
+            .map(|members| round(members, &downs))
+            .collect();
+        // Those that nothing stands on come first: a height is known before it is asked for.
+        let mut height = vec![0; nodes.len()];
+        for members in &order {
+            for node in members {
+                let below = downs[*node].iter().filter(|down| circle[**down] != circle[*node]);
+                height[*node] = below.map(|down| height[*down] + 1).max().unwrap_or(0);
+            }
+        }
+        Self {
+            nodes,
+            ups,
+            downs,
+            circle,
+            circles,
+            height,
+            providers,
+        }
+    }
+
+    /// All of them, in order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The place of a node.
+    pub fn place(&self, node: &Node) -> Option<usize> {
+        self.nodes.binary_search(node).ok()
+    }
+
+    /// What a node stands on, and why, its own circle included.
+    pub fn edges(&self, place: usize) -> impl Iterator<Item = &Edge> {
+        self.ups.get(place).into_iter().flatten()
+    }
+
+    /// What a node stands on, its own circle left out.
+    pub fn ups(&self, place: usize) -> impl Iterator<Item = &Edge> {
+        self.edges(place).filter(move |edge| !self.is_circle(place, edge.to))
+    }
+
+    /// What stands on a node, its own circle left out.
+    pub fn downs(&self, place: usize) -> impl Iterator<Item = usize> {
+        let all = self.downs.get(place).into_iter().flatten().copied();
+        all.filter(move |down| !self.is_circle(place, *down))
+    }
+
+    /// Whether two nodes stand on each other, or are one.
+    pub fn is_circle(&self, one: usize, other: usize) -> bool {
+        self.circle.get(one) == self.circle.get(other)
+    }
+
+    /// Each circle as a way around it, from its first node by name; those that lie beside this way follow it.
+    pub fn circles(&self) -> &[Vec<usize>] {
+        &self.circles
+    }
+
+    /// How many images follow each other on the longest way down.
+    pub fn height(&self, place: usize) -> usize {
+        self.height.get(place).copied().unwrap_or(0)
+    }
+
+    /// Who is released there.
+    pub fn providers(&self, reference: &ImageRef) -> &[usize] {
+        self.providers.get(reference).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// For each node the number of its circle, and the circles, each after all that stand on it.
+fn circles(downs: &[Vec<usize>]) -> (Vec<usize>, Vec<Vec<usize>>) {
+    let mut graph: DiGraph<(), (), usize> = DiGraph::default();
+    for _ in downs {
+        graph.add_node(());
+    }
+    for (up, list) in downs.iter().enumerate() {
+        for down in list {
+            graph.add_edge(NodeIndex::new(up), NodeIndex::new(*down), ());
+        }
+    }
+    let mut number = vec![0; downs.len()];
+    // In reverse topological order, as it is documented.
+    let order: Vec<Vec<usize>> = kosaraju_scc(&graph)
+        .into_iter()
+        .map(|members| members.into_iter().map(NodeIndex::index).collect())
+        .collect();
+    for (circle, members) in order.iter().enumerate() {
+        for node in members {
+            number[*node] = circle;
+        }
+    }
+    (number, order)
+}
+
+/// The shortest way from the first member back to itself, and the others after it.
+fn round(members: &[usize], downs: &[Vec<usize>]) -> Vec<usize> {
+    let all: BTreeSet<usize> = members.iter().copied().collect();
+    let Some(first) = all.first().copied() else {
+        return Vec::new();
+    };
+    let mut from: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut next = VecDeque::from([first]);
+    'search: while let Some(at) = next.pop_front() {
+        for down in downs[at].iter().filter(|down| all.contains(down)) {
+            if !from.contains_key(down) {
+                from.insert(*down, at);
+                next.push_back(*down);
+            }
+            if *down == first {
+                break 'search;
+            }
+        }
+    }
+    let mut way = vec![first];
+    let mut at = from.get(&first).copied().unwrap_or(first);
+    while at != first {
+        way.push(at);
+        at = from.get(&at).copied().unwrap_or(first);
+    }
+    // It was found against the arrows from what stands on what: as read, each stands on the next.
+    let beside = all
+        .iter()
+        .filter(|member| !way.contains(member))
+        .copied()
+        .collect::<Vec<_>>();
+    way.extend(beside);
+    way
+}
+
+/// What was computed from the rest of a state, and can be again: two states are the same whatever is remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Memo(Option<Arc<Graph>>);
+
+impl PartialEq for Memo {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Memo {}
+
+impl Memo {
+    /// What is remembered, or what is computed now.
+    pub fn get(&mut self, compute: impl FnOnce() -> Graph) -> Arc<Graph> {
+        self.0.get_or_insert_with(|| Arc::new(compute())).clone()
+    }
+
+    /// What it was computed from has changed.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ImageName, ProjectName, RefName};
+    use proptest::prelude::*;
+
+    fn graph(count: usize, edges: &[(usize, usize)]) -> Graph {
+        let node = |n: usize| Node {
+            project: ProjectName::new(format!("p{n:04}")).unwrap(),
+            reference: RefName::new("refs/heads/main").unwrap(),
+            image: ImageName::new(format!("p{n:04}")).unwrap(),
+        };
+        let mut ups = vec![BTreeSet::new(); count];
+        for (down, up) in edges {
+            ups[*down].insert(Edge {
+                to: *up,
+                kind: EdgeKind::Needs,
+            });
+        }
+        Graph::new((0..count).map(node).collect(), ups, BTreeMap::new())
+    }
+
+    #[test]
+    fn circles_are_named_as_each_stands_on_the_next() {
+        for (edges, expected) in [
+            (vec![(1, 0), (2, 1)], vec![]),
+            (vec![(0, 0)], vec![vec![0]]),
+            (vec![(0, 1), (1, 2), (2, 0), (3, 0)], vec![vec![0, 1, 2]]),
+            (
+                vec![(0, 1), (1, 0), (2, 3), (3, 2), (2, 1)],
+                vec![vec![0, 1], vec![2, 3]],
+            ),
+            // Two ways around: the shorter one first.
+            (vec![(0, 1), (1, 0), (1, 2), (2, 0)], vec![vec![0, 1, 2]]),
+        ] {
+            let mut found = graph(4, &edges).circles().to_vec();
+            found.sort();
+            assert_eq!(found, expected, "{edges:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_way_down_counts_and_a_deep_one_is_no_trouble() {
+        let many = 20_000;
+        let edges: Vec<_> = (1..many).map(|n| (n, n - 1)).collect();
+        let graph = graph(many, &edges);
+        assert_eq!((graph.height(0), graph.height(many - 1)), (many - 1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn heights_fall_along_every_edge_outside_of_circles(
+            edges in prop::collection::vec((0..12usize, 0..12usize), 0..40)
+        ) {
+            let graph = graph(12, &edges);
+            for place in 0..12 {
+                for edge in graph.ups(place) {
+                    prop_assert!(graph.height(edge.to) > graph.height(place));
+                    prop_assert!(graph.downs(edge.to).any(|down| down == place));
+                }
+            }
+            for way in graph.circles() {
+                for member in way {
+                    prop_assert!(graph.is_circle(way[0], *member));
+                }
+            }
+            // Nothing outside of them can be walked in a circle.
+            let inside: BTreeSet<usize> = graph.circles().iter().flatten().copied().collect();
+            for (down, up) in edges {
+                prop_assert_eq!(graph.is_circle(down, up), inside.contains(&down) && graph.is_circle(down, up) || down == up && inside.contains(&down));
+            }
+        }
+    }
+}

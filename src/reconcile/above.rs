@@ -1,0 +1,334 @@
+//! What stands above an image, and so what it has to wait for.
+//!
+//! It must never make anything wait for what waits for it: circles do not count, and of jobs that wait for each other
+//! none waits.
+
+use super::judge::{judge, watch};
+use super::ours::Ours;
+use super::rebuilds::held;
+use crate::config::Config;
+use crate::model::{EdgeKind, Job, JobId, Node, Outcome, ProjectName, Reason, RefName, ReleaseStage, State, full_name};
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// How a released image stands to what is below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// There is nothing new below it, or it is not kept up to date.
+    Fresh,
+    /// It is to be built again.
+    Stale,
+    /// It is stale, and was built again in vain.
+    Failed(JobId),
+    /// It is stale, and building it again has not changed that.
+    Uncured,
+}
+
+/// How all that is above an image stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Above {
+    /// Nothing moves there.
+    Settled,
+    /// Something will.
+    Waits(String),
+    /// Something there failed, and stays stale until that is mended.
+    Blocked(String),
+}
+
+/// Looks upwards, in one state.
+pub struct Sight<'a> {
+    state: &'a State,
+    config: &'a Config,
+    /// What our own releases say.
+    pub ours: &'a Ours,
+    live: BTreeMap<&'a ProjectName, BTreeMap<&'a RefName, Vec<&'a Job>>>,
+    fresh: RefCell<HashMap<usize, Freshness>>,
+}
+
+impl<'a> Sight<'a> {
+    /// As the state is now.
+    pub fn new(state: &'a State, config: &'a Config, ours: &'a Ours) -> Self {
+        let mut live: BTreeMap<_, BTreeMap<_, Vec<&Job>>> = BTreeMap::new();
+        for job in state.jobs.values() {
+            let of_project = live.entry(&job.project).or_default();
+            of_project.entry(&job.reference).or_default().push(job);
+        }
+        Self {
+            state,
+            config,
+            ours,
+            live,
+            fresh: RefCell::default(),
+        }
+    }
+
+    /// The live jobs of a node's ref.
+    pub(super) fn live(&self, node: &Node) -> &[&'a Job] {
+        let of_ref = self.live.get(&node.project).and_then(|refs| refs.get(&node.reference));
+        of_ref.map_or(&[], Vec::as_slice)
+    }
+
+    /// The job that may yet release a node: one that is held back does not.
+    fn moving(&self, node: &Node) -> Option<&'a Job> {
+        let mut live = self.live(node).iter();
+        live.find(|job| covers(job, node) && !is_held(self.state, job.id))
+            .copied()
+    }
+
+    /// How a node stands to what is below it.
+    pub fn freshness(&self, place: usize) -> Freshness {
+        if let Some(known) = self.fresh.borrow().get(&place) {
+            return known.clone();
+        }
+        let freshness = self.judge(place);
+        self.fresh.borrow_mut().insert(place, freshness.clone());
+        freshness
+    }
+
+    fn judge(&self, place: usize) -> Freshness {
+        let node = &self.ours.graph.nodes()[place];
+        let updates = &self.state.updates;
+        let (is_stale, key) = match updates.standings.get(node) {
+            Some(standing) => {
+                let Some(watched) = watch(self.state, self.config, node, standing) else {
+                    return Freshness::Fresh;
+                };
+                let judgement = judge(watched, updates, self.ours);
+                (judgement.is_stale(), judgement.key)
+            }
+            None => match super::things::stale(node, self.state, self.ours) {
+                Some((key, _)) => (true, key),
+                None => return Freshness::Fresh,
+            },
+        };
+        if !is_stale {
+            return Freshness::Fresh;
+        }
+        if held(node, &key, updates).is_none() {
+            return Freshness::Stale;
+        }
+        let tried = updates.tried.get(node);
+        match tried.map(|tried| (tried.job, &tried.ended)) {
+            Some((job, Some((outcome, _)))) if *outcome != Outcome::Succeeded => Freshness::Failed(job),
+            _ => Freshness::Uncured,
+        }
+    }
+
+    /// How everything upstream of a node stands, however far up.
+    pub fn above(&self, place: usize) -> Above {
+        let graph = &self.ours.graph;
+        let own = &graph.nodes()[place];
+        let mut seen = BTreeSet::from([place]);
+        let mut next = VecDeque::from([place]);
+        let mut blocked = None;
+        while let Some(at) = next.pop_front() {
+            for up in graph.ups(at).map(|edge| edge.to) {
+                if !seen.insert(up) {
+                    continue;
+                }
+                let node = &graph.nodes()[up];
+                let is_beside = node.project == own.project && node.reference == own.reference;
+                if let Some(job) = self.moving(node).filter(|_| !is_beside) {
+                    return Above::Waits(waits_for(node, job));
+                }
+                match self.freshness(up) {
+                    // What stands beside it is built by the same job.
+                    Freshness::Stale if !is_beside => {
+                        return Above::Waits(format!("{} is to be built again", name(node)));
+                    }
+                    Freshness::Failed(job) => {
+                        blocked.get_or_insert_with(|| format!("{} failed (job {job})", name(node)));
+                    }
+                    Freshness::Fresh | Freshness::Stale | Freshness::Uncured => {}
+                }
+                next.push_back(up);
+            }
+        }
+        blocked.map_or(Above::Settled, Above::Blocked)
+    }
+
+    /// What each job that is not to start now waits for.
+    pub fn waits(&self) -> BTreeMap<JobId, String> {
+        let mut waits: BTreeMap<JobId, String> = BTreeMap::new();
+        let mut edges: BTreeMap<JobId, BTreeMap<JobId, &Node>> = BTreeMap::new();
+        for job in self.state.jobs.values().filter(|job| job.is_queued()) {
+            match self.state.releasing.get(&job.id).map(|plan| plan.stage) {
+                Some(ReleaseStage::Held) => {
+                    waits.insert(job.id, "it is built, and waits for the rest of its wave".to_owned());
+                }
+                // It only finishes what it has begun.
+                Some(_) => {}
+                None => {
+                    if let Some(why) = self.blocked(job) {
+                        waits.insert(job.id, why);
+                    } else if self.knows_its_bases(job) {
+                        edges.insert(job.id, self.waits_of(job));
+                    }
+                }
+            }
+        }
+        for (job, why) in self.without_circles(&edges) {
+            waits.entry(job).or_insert(why);
+        }
+        waits
+    }
+
+    /// What a job would have to wait for that has learned what it stands on.
+    pub(super) fn wait_of(&self, job: &Job) -> Option<String> {
+        if let Some(why) = self.blocked(job) {
+            return Some(why);
+        }
+        let mut edges = BTreeMap::from([(job.id, self.waits_of(job))]);
+        // Those that wait for this one are not waited for.
+        let queued = self
+            .state
+            .jobs
+            .values()
+            .filter(|other| other.is_queued() && other.id != job.id);
+        for other in queued.filter(|other| !self.state.releasing.contains_key(&other.id)) {
+            if self.knows_its_bases(other) && self.blocked(other).is_none() {
+                edges.insert(other.id, self.waits_of(other));
+            }
+        }
+        self.without_circles(&edges).remove(&job.id)
+    }
+
+    /// Of jobs that wait for each other none waits, and all wait for the others still.
+    fn without_circles(&self, edges: &BTreeMap<JobId, BTreeMap<JobId, &Node>>) -> BTreeMap<JobId, String> {
+        let mut graph: DiGraph<JobId, ()> = DiGraph::default();
+        let mut places: BTreeMap<JobId, NodeIndex> = BTreeMap::new();
+        let jobs: BTreeSet<JobId> = edges
+            .iter()
+            .flat_map(|(job, to)| to.keys().chain([job]))
+            .copied()
+            .collect();
+        for job in jobs {
+            places.insert(job, graph.add_node(job));
+        }
+        for (job, to) in edges {
+            for other in to.keys() {
+                graph.add_edge(places[job], places[other], ());
+            }
+        }
+        let mut circle: BTreeMap<JobId, usize> = BTreeMap::new();
+        for (number, members) in kosaraju_scc(&graph).into_iter().enumerate() {
+            circle.extend(members.into_iter().map(|at| (graph[at], number)));
+        }
+        let waits = edges.iter().filter_map(|(job, to)| {
+            let (other, node) = to.iter().find(|(other, _)| circle[other] != circle[job])?;
+            Some((*job, waits_for(node, self.state.jobs.get(other)?)))
+        });
+        waits.collect()
+    }
+
+    /// Whether the last checkout was of this very commit: what a job stands on is only known then.
+    fn knows_its_bases(&self, job: &Job) -> bool {
+        let mut nodes = self.nodes_of(job).peekable();
+        nodes.peek().is_some()
+            && nodes.all(|place| {
+                let links = self.state.updates.links.get(&self.ours.graph.nodes()[place]);
+                links.is_none_or(|links| links.commit == job.commit)
+            })
+            && self.nodes_of(job).any(|place| {
+                let node = &self.ours.graph.nodes()[place];
+                self.state.updates.links.contains_key(node) || self.state.updates.standings.contains_key(node)
+            })
+    }
+
+    /// The nodes that a job builds.
+    pub(super) fn nodes_of<'b>(&'b self, job: &'b Job) -> impl Iterator<Item = usize> + 'b {
+        let nodes = self.ours.graph.nodes();
+        let first = nodes.partition_point(|node| (&node.project, &node.reference) < (&job.project, &job.reference));
+        let of_ref = nodes[first..]
+            .iter()
+            .take_while(|node| node.project == job.project && node.reference == job.reference);
+        of_ref
+            .enumerate()
+            .filter(|(_, node)| covers(job, node))
+            .map(move |(at, _)| first + at)
+    }
+
+    /// The jobs upstream of one that may yet release something, the nearest ones: those above them are theirs to wait for.
+    fn waits_of(&self, job: &Job) -> BTreeMap<JobId, &Node> {
+        let graph = &self.ours.graph;
+        let mut found = BTreeMap::new();
+        let mut seen: BTreeSet<usize> = self.nodes_of(job).collect();
+        let mut next: VecDeque<usize> = seen.iter().copied().collect();
+        while let Some(at) = next.pop_front() {
+            for up in graph.ups(at).map(|edge| edge.to) {
+                if !seen.insert(up) {
+                    continue;
+                }
+                let node = &graph.nodes()[up];
+                let is_beside = node.project == job.project && node.reference == job.reference;
+                match self.moving(node).filter(|_| !is_beside) {
+                    Some(other) => {
+                        found.entry(other.id).or_insert(node);
+                    }
+                    None => next.push_back(up),
+                }
+            }
+        }
+        found
+    }
+
+    /// Why a commit is not built: what it stands on was never released, and its build failed.
+    fn blocked(&self, job: &Job) -> Option<String> {
+        if job.reason == Reason::Manual || job.rebuild.is_some() || !self.knows_its_bases(job) {
+            return None;
+        }
+        let graph = &self.ours.graph;
+        let own: Vec<usize> = self.nodes_of(job).collect();
+        let edges = own.iter().flat_map(|place| graph.ups(*place));
+        let others = edges.filter(|edge| edge.kind != EdgeKind::Sibling).map(|edge| edge.to);
+        let mut blocking = others.filter_map(|up| {
+            let node = &graph.nodes()[up];
+            let updates = &self.state.updates;
+            if updates.standings.contains_key(node) || updates.things.contains_key(node) || self.moving(node).is_some()
+            {
+                return None;
+            }
+            let (commit, failed, _) = updates.links.get(node)?.failed.as_ref()?;
+            let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
+            (tip == commit).then(|| {
+                format!(
+                    "blocked: {} failed (job {failed}) and was never released",
+                    full_name(&node.project, &node.image)
+                )
+            })
+        });
+        blocking.next()
+    }
+}
+
+/// Whether a job builds an image.
+pub(super) fn covers(job: &Job, node: &Node) -> bool {
+    job.project == node.project
+        && job.reference == node.reference
+        && job
+            .rebuild
+            .as_ref()
+            .is_none_or(|rebuild| rebuild.images.contains_key(&node.image))
+}
+
+/// Whether a job is done but for its release, which comes with the rest of its wave.
+pub(super) fn is_held(state: &State, job: JobId) -> bool {
+    state
+        .releasing
+        .get(&job)
+        .is_some_and(|plan| plan.stage == ReleaseStage::Held)
+}
+
+fn waits_for(node: &Node, job: &Job) -> String {
+    let stands = match job.is_running() {
+        true => "running",
+        false => "queued",
+    };
+    format!("{}: job {} is {stands}", name(node), job.id)
+}
+
+fn name(node: &Node) -> String {
+    full_name(&node.project, &node.image)
+}

@@ -1,0 +1,208 @@
+//! What an attempt has learned from its checkout: whether it goes on, and on what it builds.
+
+use super::above::Sight;
+use super::event::Effect;
+use super::handle::{Turn, replace};
+use super::judge::own_base;
+use super::ours::Ours;
+use super::things;
+use super::waves::node_of;
+use crate::model::{
+    BaseKey, BaseUsed, Digest, Ground, ImageName, Job, JobId, JobState, Learned, Links, Node, Outcome, Parent,
+    ProjectName, RefName, Write,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Turn<'_> {
+    /// A running attempt has read its checkout.
+    pub(super) fn learned(&mut self, id: JobId, learned: &Learned) {
+        let Some(job) = self.state.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
+            return;
+        };
+        self.take_links(&job, learned);
+        let ours = self.ours();
+        let why = Sight::new(self.state, self.config, &ours).wait_of(&job);
+        if let Some(why) = why {
+            return self.decision.effects.push(Effect::Wait { job: id, why });
+        }
+        let (ground, root) = self.ground(&job, learned, &ours);
+        if job.atomic != root {
+            self.put(id, |job| job.atomic = root);
+        }
+        self.decision.effects.push(Effect::Go { job: id, ground });
+    }
+
+    fn take_links(&mut self, job: &Job, learned: &Learned) {
+        let node = |image: &ImageName| node_of(job, image);
+        for (image, links) in &learned.links {
+            let node = node(image);
+            let before = self.state.updates.links.get(&node);
+            let links = Links {
+                failed: before.and_then(|links| links.failed.clone()),
+                needs: before.map(|links| links.needs.clone()).unwrap_or_default(),
+                ..links.clone()
+            };
+            self.put_links(&node, Some(links));
+        }
+        self.forget_links(&job.project, Some(&job.reference), |image| {
+            learned.links.contains_key(image)
+        });
+        // Of a project without images nobody else keeps what it relied on.
+        let is_thing = self
+            .config
+            .projects
+            .get(&job.project)
+            .is_some_and(|project| project.images.is_empty());
+        for image in learned.links.keys().filter(|_| is_thing) {
+            let (node, ours) = (node(image), self.ours());
+            let needs = things::needs(&node, &ours, self.state);
+            let links = self.state.updates.links.get(&node).cloned();
+            self.put_links(&node, links.map(|links| Links { needs, ..links }));
+        }
+    }
+
+    /// Forgets what was learned of images that are not kept: of one ref, or of all refs of a project.
+    pub(super) fn forget_links(
+        &mut self,
+        project: &ProjectName,
+        reference: Option<&RefName>,
+        kept: impl Fn(&ImageName) -> bool,
+    ) {
+        let known = self.state.updates.links.keys();
+        let gone: Vec<Node> = known
+            .filter(|node| node.project == *project && reference.is_none_or(|reference| node.reference == *reference))
+            .filter(|node| !kept(&node.image))
+            .cloned()
+            .collect();
+        for node in gone {
+            self.put_links(&node, None);
+            self.put_thing(&node, None);
+        }
+    }
+
+    pub(super) fn put_links(&mut self, node: &Node, links: Option<Links>) {
+        let before = self.state.updates.links.get(node);
+        let edges = |links: &Links| {
+            let Links {
+                bases,
+                siblings,
+                targets,
+                remotes,
+                default,
+                ..
+            } = links.clone();
+            (bases, siblings, targets, remotes, default)
+        };
+        let is_other = before.map(edges) != links.as_ref().map(edges);
+        if is_other {
+            self.reconsider_below(node);
+        }
+        if replace(&mut self.state.updates.links, node, links.as_ref()) {
+            let node = node.clone();
+            self.decision.writes.push(Write::Links { node, links });
+        }
+        if is_other {
+            self.state.graph.forget();
+        }
+    }
+
+    /// What stands on a node now may not any more: whatever it waited for, nobody else will come back to it.
+    pub(super) fn reconsider_below(&mut self, node: &Node) {
+        let graph = self.graph();
+        let Some(place) = graph.place(node) else { return };
+        self.reconsider
+            .extend(graph.downs(place).map(|down| graph.nodes()[down].clone()));
+    }
+
+    /// The same of all images of a ref.
+    pub(super) fn reconsider_below_ref(&mut self, project: &ProjectName, reference: &RefName) {
+        let graph = self.graph();
+        let nodes = graph.nodes();
+        let first = nodes.partition_point(|node| (&node.project, &node.reference) < (project, reference));
+        let of_ref = nodes[first..]
+            .iter()
+            .take_while(|node| node.project == *project && node.reference == *reference);
+        for place in of_ref.enumerate().map(|(at, _)| first + at) {
+            self.reconsider
+                .extend(graph.downs(place).map(|down| nodes[down].clone()));
+        }
+    }
+
+    /// What a job builds on, and the atomic wave that this makes it a part of.
+    fn ground(&self, job: &Job, learned: &Learned, ours: &Ours) -> (Ground, Option<JobId>) {
+        let updates = &self.state.updates;
+        let mut ground = Ground::default();
+        let mut root: Option<JobId> = None;
+        for image in &learned.builds {
+            let node = node_of(job, image);
+            let links = learned.links.get(image);
+            for reference in links.into_iter().flat_map(|links| &links.bases) {
+                if reference.digest().is_some() {
+                    continue;
+                }
+                let key = BaseKey {
+                    reference: reference.clone(),
+                    project: reference.is_local().then(|| job.project.clone()),
+                };
+                let Some(at) = own_base(&node, &key, updates, ours) else {
+                    continue;
+                };
+                root = [root, at.held].into_iter().flatten().min();
+                if (job.rebuild.is_some() || at.held.is_some())
+                    && let Some(digest) = at.digest
+                {
+                    let parent = Parent { digest, job: at.job };
+                    ground.parents.insert(reference.clone(), parent);
+                }
+            }
+            let needs: Vec<BaseUsed> = things::needs(&node, ours, self.state);
+            let place = ours.graph.place(&node);
+            let needed = place.into_iter().flat_map(|place| ours.graph.ups(place));
+            let held = needed.filter_map(|edge| ours.root_of(&ours.graph.nodes()[edge.to]));
+            root = root.into_iter().chain(held).min();
+            if !needs.is_empty() {
+                ground.needs.insert(image.clone(), needs);
+            }
+            if let Some(released) = self.known_by(&node) {
+                ground.released.insert(image.clone(), released);
+            }
+        }
+        (ground, root)
+    }
+
+    /// All digests under which the content of what is released is known.
+    fn known_by(&self, node: &Node) -> Option<BTreeSet<Digest>> {
+        let standing = self.state.updates.standings.get(node)?;
+        standing.job?;
+        let mut known = standing.alike.clone();
+        known.extend(standing.digest.iter().chain(&standing.id).cloned());
+        (!known.is_empty()).then_some(known)
+    }
+
+    /// How the build of a tip has ended: what stands on it and was never built must know.
+    pub(super) fn note_failed(&mut self, job: &Job) {
+        let JobState::Done(outcome) = job.state else { return };
+        let failed = match outcome {
+            Outcome::Succeeded => None,
+            Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => {
+                Some((job.commit.clone(), job.id, outcome))
+            }
+            Outcome::Superseded | Outcome::Skipped => return,
+        };
+        if job.rebuild.is_some() {
+            return;
+        }
+        let images = self.config.projects.get(&job.project).map(|project| &project.images);
+        let names = images.into_iter().flatten().map(|image| image.name.clone());
+        let nodes = names
+            .chain(super::edges::itself(&job.project))
+            .map(|image| node_of(job, &image));
+        let known: BTreeMap<Node, Links> = nodes
+            .filter_map(|node| Some((node.clone(), self.state.updates.links.get(&node)?.clone())))
+            .collect();
+        for (node, links) in known {
+            let failed = failed.clone();
+            self.put_links(&node, Some(Links { failed, ..links }));
+        }
+    }
+}

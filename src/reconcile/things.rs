@@ -1,0 +1,101 @@
+//! Projects without images: what others rely on all the same.
+//!
+//! On the branch that the remote's HEAD points at such a project is a node like an image. It is stale when what it relies
+//! on has changed; then its tip is built again.
+
+use super::handle::{Turn, replace};
+use super::ours::Ours;
+use super::timing::rounded;
+use crate::model::{BaseUsed, Job, JobId, Links, Node, State, Thing, Write};
+
+/// By which inputs a project without images is stale, with the wave of the newest one; none if it is not.
+pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, Vec<Change>)> {
+    let thing = state.updates.things.get(node)?;
+    let mut key = Vec::new();
+    let mut changes = Vec::new();
+    for used in &thing.needs {
+        let Some(needed) = &used.needed else { continue };
+        let Some(Some(at)) = ours.needed(node, &needed.node, &state.updates) else {
+            continue;
+        };
+        let is_same = match (&at.digest, &needed.digest) {
+            (Some(_), Some(digest)) => at.is(std::slice::from_ref(digest), None),
+            (None, None) => needed.commit.as_ref() == Some(&at.commit),
+            _ => false,
+        };
+        let now = at
+            .digest
+            .as_ref()
+            .map_or_else(|| at.commit.to_string(), ToString::to_string);
+        key.push(format!("{} {now}", used.name));
+        if !is_same {
+            changes.push(Change {
+                name: used.name.clone(),
+                job: at.job,
+                wave: at.wave,
+            });
+        }
+    }
+    (!changes.is_empty()).then(|| (key.join(" "), changes))
+}
+
+/// Something that is relied on is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub name: String,
+    pub job: JobId,
+    pub wave: JobId,
+}
+
+impl Turn<'_> {
+    /// A project without images was built on the branch that counts.
+    pub(super) fn thing(&mut self, job: &Job) {
+        let Some(image) = super::edges::itself(&job.project) else {
+            return;
+        };
+        let has_none = self
+            .config
+            .projects
+            .get(&job.project)
+            .is_some_and(|project| project.images.is_empty());
+        let node = Node {
+            project: job.project.clone(),
+            reference: job.reference.clone(),
+            image,
+        };
+        let links = self.state.updates.links.get(&node);
+        let Some(Links { needs, .. }) = links.filter(|links| has_none && links.default == Some(true)) else {
+            return;
+        };
+        let thing = Thing {
+            job: job.id,
+            commit: job.commit.clone(),
+            needs: needs.clone(),
+            wave: job.wave,
+            since: rounded(self.now),
+        };
+        self.put_thing(&node, Some(thing));
+    }
+
+    pub(super) fn put_thing(&mut self, node: &Node, thing: Option<Thing>) {
+        if replace(&mut self.state.updates.things, node, thing.as_ref()) {
+            let node = node.clone();
+            self.decision.writes.push(Write::Thing { node, thing });
+        }
+    }
+}
+
+/// What a node relies on beside its bases, as it is now.
+pub(super) fn needs(node: &Node, ours: &Ours, state: &State) -> Vec<BaseUsed> {
+    let Some(place) = ours.graph.place(node) else {
+        return Vec::new();
+    };
+    let needs = ours
+        .graph
+        .ups(place)
+        .filter(|edge| edge.kind == crate::model::EdgeKind::Needs);
+    let nodes = needs.map(|edge| &ours.graph.nodes()[edge.to]);
+    nodes
+        .map(|up| super::judge::need(up, ours.any(up, &state.updates).as_ref()))
+        .collect()
+}

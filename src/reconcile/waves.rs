@@ -1,0 +1,262 @@
+//! Atomic waves: an image and all that stands on it are released together, or none of them.
+//!
+//! Each job of the wave builds, brings its content to its places, and is held back. Once nothing is left to be built, all
+//! of them may move their references, in one decision: from then on the wave is finished, whatever happens. Until then
+//! anything that goes wrong ends all of it.
+
+use super::above::{Above, Freshness, Sight, is_held};
+use super::event::Effect;
+use super::handle::Turn;
+use crate::config::Chain;
+use crate::model::{Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Turn<'_> {
+    /// Whether the references of a job may move now, or with its wave. Why not at all, if its wave has failed.
+    pub(super) fn stage(&mut self, id: JobId, plan: &ReleasePlan) -> Result<ReleaseStage, String> {
+        if let Some(begun) = self.state.releasing.get(&id) {
+            return Ok(begun.stage);
+        }
+        let Some(job) = self.state.jobs.get(&id).cloned() else {
+            return Ok(ReleaseStage::Moving);
+        };
+        if let Some(root) = job.atomic {
+            if root != id && !is_held(self.state, root) {
+                return Err(format!(
+                    "it was built for the wave of job {root}, which is not released"
+                ));
+            }
+            return match &plan.failure {
+                Some((_, failure)) => Err(format!("its wave is not released: {failure}")),
+                None => Ok(ReleaseStage::Gathering),
+            };
+        }
+        match plan.failure.is_none() && self.begins_atomic(&job, plan) {
+            true => {
+                self.put(id, |job| job.atomic = Some(id));
+                Ok(ReleaseStage::Gathering)
+            }
+            false => Ok(ReleaseStage::Moving),
+        }
+    }
+
+    /// Whether an image is to be released together with what stands on it, and something does.
+    fn begins_atomic(&mut self, job: &Job, plan: &ReleasePlan) -> bool {
+        let graph = self.graph();
+        let Some(project) = self.config.projects.get(&job.project) else {
+            return false;
+        };
+        plan.images.iter().any(|image| {
+            let name = &image.result.image;
+            let is_atomic = project
+                .images
+                .iter()
+                .any(|own| own.name == *name && own.chain == Chain::Atomic);
+            let place = graph.place(&node_of(job, name));
+            let mut below = place.into_iter().flat_map(|place| graph.downs(place));
+            let updates = &self.state.updates;
+            is_atomic
+                && image.result.alike.is_empty()
+                && below.any(|down| {
+                    let node = &graph.nodes()[down];
+                    updates.standings.contains_key(node) || updates.things.contains_key(node)
+                })
+        })
+    }
+
+    /// The attempt of a job has brought its content to all of its places.
+    pub(super) fn hold(&mut self, id: JobId) {
+        let Some(plan) = self.state.releasing.get_mut(&id) else {
+            return;
+        };
+        plan.stage = ReleaseStage::Held;
+        let plan = plan.clone();
+        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put(id, |job| {
+            job.state = JobState::Queued { not_before: None };
+            job.note = "it is built, and waits for the rest of its wave".to_owned();
+        });
+    }
+
+    /// Ends the waves of jobs that did not end well.
+    pub(super) fn fail_waves(&mut self, ended: &[(Job, Option<ReleaseStage>)]) {
+        for (job, stage) in ended {
+            let JobState::Done(outcome) = job.state else { continue };
+            let Some(root) = job.atomic else { continue };
+            // What was moving is finished; what came to nothing new is no failure.
+            if outcome != Outcome::Succeeded && *stage != Some(ReleaseStage::Moving) {
+                let name = self.name_of(job);
+                self.fail_wave(root, &format!("job {} of {name} {}", job.id, outcome.as_str()));
+            }
+        }
+    }
+
+    /// What people call a job's work.
+    fn name_of(&self, job: &Job) -> String {
+        match job
+            .rebuild
+            .as_ref()
+            .map(|rebuild| rebuild.images.keys().collect::<Vec<_>>())
+        {
+            Some(images) if images.len() == 1 => full_name(&job.project, images[0]),
+            _ => job.project.to_string(),
+        }
+    }
+
+    fn fail_wave(&mut self, root: JobId, why: &str) {
+        let members: Vec<Job> = self
+            .state
+            .jobs
+            .values()
+            .filter(|job| job.atomic == Some(root))
+            .cloned()
+            .collect();
+        for job in members {
+            match self.state.releasing.get(&job.id).map(|plan| plan.stage) {
+                Some(ReleaseStage::Held) => self.abandon(job.id, why),
+                // Its own end finds out.
+                _ if job.is_running() => {}
+                None => self.end(job.id, Outcome::Skipped, format!("its wave is not released: {why}")),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Its last attempt only tells that it is not released.
+    fn abandon(&mut self, id: JobId, why: &str) {
+        let Some(plan) = self.state.releasing.get_mut(&id) else {
+            return;
+        };
+        plan.stage = ReleaseStage::Abandoned;
+        let plan = plan.clone();
+        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put(id, |job| job.note = format!("its wave is not released: {why}"));
+    }
+
+    /// Releases the waves of which nothing is left to be built.
+    pub(super) fn release_waves(&mut self) {
+        let roots: BTreeSet<JobId> = self.state.jobs.values().filter_map(|job| job.atomic).collect();
+        for root in roots {
+            let members = self.state.jobs.values().filter(|job| job.atomic == Some(root));
+            let members: Vec<JobId> = members.map(|job| job.id).collect();
+            if !members.iter().all(|id| is_held(self.state, *id)) {
+                continue;
+            }
+            match self.rest(root) {
+                Rest::None => members.into_iter().for_each(|id| self.let_go(id)),
+                Rest::Some => {}
+                Rest::Failed(why) => self.fail_wave(root, &why),
+            }
+        }
+    }
+
+    fn let_go(&mut self, id: JobId) {
+        let Some(plan) = self.state.releasing.get_mut(&id) else {
+            return;
+        };
+        plan.stage = ReleaseStage::Moving;
+        let plan = plan.clone();
+        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put(id, |job| {
+            job.note = "all of its wave is good: it is released".to_owned()
+        });
+    }
+
+    /// What is left to be built of a wave.
+    fn rest(&mut self, root: JobId) -> Rest {
+        let ours = self.ours();
+        let sight = Sight::new(self.state, self.config, &ours);
+        let held = ours.held().filter(|(_, wave)| *wave == root);
+        let places = held.filter_map(|(node, _)| ours.graph.place(node));
+        let below: BTreeSet<usize> = places.flat_map(|place| ours.graph.downs(place)).collect();
+        for place in below {
+            let node = &ours.graph.nodes()[place];
+            if ours.root_of(node) == Some(root) {
+                continue;
+            }
+            match sight.freshness(place) {
+                Freshness::Fresh | Freshness::Uncured => continue,
+                Freshness::Failed(job) => {
+                    let name = full_name(&node.project, &node.image);
+                    return Rest::Failed(format!("job {job} of {name} failed"));
+                }
+                Freshness::Stale => {}
+            }
+            match sight.above(place) {
+                Above::Blocked(why) if sight.live(node).is_empty() => return Rest::Failed(format!("blocked: {why}")),
+                _ => return Rest::Some,
+            }
+        }
+        Rest::None
+    }
+
+    /// What was asked for together with something that it stands on, which has failed: nothing was tried of it.
+    pub(super) fn skip_below_failed(&mut self, ended: &[(Job, Option<ReleaseStage>)]) {
+        let failed = ended.iter().filter(|(job, _)| {
+            let JobState::Done(outcome) = job.state else {
+                return false;
+            };
+            outcome != Outcome::Succeeded && job.rebuild.is_some()
+        });
+        let failed: Vec<Job> = failed.map(|(job, _)| job.clone()).collect();
+        for job in failed {
+            let graph = self.graph();
+            let images = job.rebuild.iter().flat_map(|rebuild| rebuild.images.keys());
+            let mut below: BTreeSet<usize> = BTreeSet::new();
+            let mut next: Vec<usize> = images.filter_map(|image| graph.place(&node_of(&job, image))).collect();
+            while let Some(at) = next.pop() {
+                next.extend(graph.downs(at).filter(|down| below.insert(*down)));
+            }
+            let queued = self.state.jobs.values().filter(|other| {
+                other.is_queued()
+                    && other.wave == job.wave
+                    && other.id != job.id
+                    && !self.state.releasing.contains_key(&other.id)
+            });
+            let mut blocked: BTreeMap<JobId, ()> = BTreeMap::new();
+            for other in queued {
+                let images = other.rebuild.iter().flat_map(|rebuild| rebuild.images.keys());
+                let mut places = images.filter_map(|image| graph.place(&node_of(other, image)));
+                if places.any(|place| below.contains(&place)) {
+                    blocked.insert(other.id, ());
+                }
+            }
+            let why = format!("blocked: job {} of {} did not succeed", job.id, self.name_of(&job));
+            for id in blocked.into_keys() {
+                self.end(id, Outcome::Skipped, why.clone());
+            }
+        }
+    }
+}
+
+/// What is left of a wave.
+enum Rest {
+    None,
+    Some,
+    Failed(String),
+}
+
+pub(super) fn node_of(job: &Job, image: &crate::model::ImageName) -> Node {
+    Node {
+        project: job.project.clone(),
+        reference: job.reference.clone(),
+        image: image.clone(),
+    }
+}
+
+impl Turn<'_> {
+    /// A plan is announced.
+    pub(super) fn releasing(&mut self, id: JobId, mut plan: ReleasePlan) {
+        if !self.state.jobs.get(&id).is_some_and(|job| job.is_running()) {
+            return;
+        }
+        match self.stage(id, &plan) {
+            Ok(stage) => plan.stage = stage,
+            Err(why) => return self.decision.effects.push(Effect::Refuse { job: id, why }),
+        }
+        if self.state.releasing.get(&id) != Some(&plan) {
+            self.state.releasing.insert(id, plan.clone());
+            self.decision.writes.push(Write::Releasing { job: id, plan });
+        }
+    }
+}
