@@ -16,7 +16,7 @@ pub struct Attempt {
     pub n: i64,
     /// The directory's name below the ref's, without `.tmp`.
     pub dir: String,
-    /// A release that an earlier attempt of the job began, in this directory: it is finished, and nothing built again.
+    /// A release that the job began in this directory: it is finished, and nothing built again.
     pub resume: Option<ReleasePlan>,
     /// It has waited for something since its checkout, and goes on in its directory.
     pub goes_on: bool,
@@ -127,15 +127,29 @@ fn gone_on(transaction: &Transaction<'_>, job: JobId, free: FreeName<'_>) -> Res
         return Ok(None);
     };
     let (project, reference) = (super::rows::project(project)?, super::rows::reference(reference)?);
-    let is_gone = free(&project, &reference, &dir);
     execute(transaction, "UPDATE attempts SET waits = 0 WHERE job = ?1", [job.0])?;
-    Ok((!is_gone).then_some(Attempt {
+    if free(&project, &reference, &dir) {
+        return Ok(None);
+    }
+    // What an earlier attempt was about to release elsewhere is not its own.
+    let resume = match images::plan(transaction, job)? {
+        Some((of, plan)) => (directory(transaction, job, of)? == dir).then_some(plan),
+        None => None,
+    };
+    Ok(Some(Attempt {
         job,
         n,
         dir,
-        resume: None,
+        resume,
         goes_on: true,
     }))
+}
+
+fn directory(transaction: &Transaction<'_>, job: JobId, n: i64) -> Result<String, StoreError> {
+    let text = "SELECT dir FROM attempts WHERE job = ?1 AND n = ?2";
+    transaction
+        .query_row(text, [job.0, n], |row| row.get(0))
+        .map_err(sql("read"))
 }
 
 /// The attempt that goes on in the directory of one that had begun to release, if that is there still.

@@ -1,11 +1,12 @@
 //! Promise 1, on disk: the record is whole, is ours, and is never replaced.
 
+mod chains;
 mod updates;
 
 use jiff::Timestamp;
 use pipelined::model::{
     BaseUsed, CommitId, Content, Digest, Failure, ImageName, ImageRef, ImageResult, ImageStatus, Job, JobId, JobState,
-    Outcome, PlannedRelease, ProjectName, Reason, RefName, ReleasePlan, Seen, Step, Write,
+    Outcome, PlannedRelease, ProjectName, Reason, RefName, ReleasePlan, ReleaseStage, Seen, Step, Write,
 };
 use pipelined::store::{DATABASE, JobFilter, Lock, LockError, Store, StoreError};
 use proptest::prelude::*;
@@ -41,7 +42,7 @@ fn project() -> ProjectName {
 fn job(id: i64, short: &[u8], digits: &str, state: JobState) -> Job {
     Job {
         atomic: None,
-        wave: JobId(0),
+        wave: JobId(id),
         id: JobId(id),
         project: project(),
         reference: reference(short),
@@ -228,10 +229,10 @@ fn a_newer_database_is_refused_and_left_alone(#[values(true, false)] in_the_log:
     for refused in [Store::open(dir.path()), Store::open_read(dir.path())] {
         let error = refused.unwrap_err();
         assert!(
-            matches!(error, StoreError::Newer { found: 7, known: 3, .. }),
+            matches!(error, StoreError::Newer { found: 7, known: 4, .. }),
             "{error:?}"
         );
-        assert!(error.to_string().contains("schema 7, this one knows 3"), "{error}");
+        assert!(error.to_string().contains("schema 7, this one knows 4"), "{error}");
     }
     assert_eq!(files(dir.path()), before);
 }
@@ -501,7 +502,7 @@ fn digest(n: u8) -> Digest {
 
 fn image(status: ImageStatus, n: u8, released: &[&str]) -> ImageResult {
     ImageResult {
-        alike: std::collections::BTreeSet::new(),
+        alike: [digest(n + 4)].into(),
         image: ImageName::new("app").unwrap(),
         status,
         note: "why \"so\"".to_owned(),
@@ -590,7 +591,7 @@ fn a_release_that_has_begun_goes_on_in_its_directory() {
     let mut store = Store::open(dir.path()).unwrap();
     let mut job = queued(1, b"main", "aaaaaaaa");
     let plan = ReleasePlan {
-        stage: pipelined::model::ReleaseStage::Moving,
+        stage: ReleaseStage::Moving,
         images: vec![PlannedRelease {
             result: image(ImageStatus::Built, 1, &[]),
             content: Content::Archive(".release/app.tar".to_owned()),

@@ -1,12 +1,14 @@
 //! The record of updates: what is known comes back, and what is released is told apart from what was.
 
+use super::chains::{bare_links, links, needed, thing};
 use super::*;
 use pipelined::model::{
     BaseKey, Check, CheckTrouble, Compared, Elsewhere, Evidence, Heeded, Look, Node, PackageUpdate, Packages, Rebuild,
     Standing, Tried, Updates,
 };
+use std::collections::BTreeSet;
 
-fn node_of(short: &[u8], image: &str) -> Node {
+pub fn node_of(short: &[u8], image: &str) -> Node {
     Node {
         project: project(),
         reference: reference(short),
@@ -14,37 +16,37 @@ fn node_of(short: &[u8], image: &str) -> Node {
     }
 }
 
-fn node(short: &[u8]) -> Node {
+pub fn node(short: &[u8]) -> Node {
     node_of(short, "app")
 }
 
-fn opened() -> (tempfile::TempDir, Store) {
+pub fn opened() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
 }
 
 /// A job of a ref that ends with these results.
-fn ends_with(store: &mut Store, id: i64, short: &[u8], images: Vec<ImageResult>, second: i64) {
+pub fn ends_with(store: &mut Store, id: i64, short: &[u8], images: Vec<ImageResult>, second: i64) {
     let job = queued(id, short, &id.to_string());
     let writes = [put(&job), Write::Attempt(job.id), ended(id, images, false)];
     store.commit(&writes, at(second), &|_, _, _| true).unwrap();
 }
 
-fn released(n: u8, references: &[&str]) -> ImageResult {
+pub fn released(n: u8, references: &[&str]) -> ImageResult {
     image(ImageStatus::Released, n, references)
 }
 
-fn unchanged(n: u8) -> ImageResult {
+pub fn unchanged(n: u8) -> ImageResult {
     image(ImageStatus::Unchanged, n, &[])
 }
 
-fn refs(references: &[&str]) -> Vec<ImageRef> {
+pub fn refs(references: &[&str]) -> Vec<ImageRef> {
     references.iter().map(|r| ImageRef::parse(r).unwrap()).collect()
 }
 
 /// What a release of this result stands on.
-fn standing(id: i64, result: &ImageResult, references: &[&str], second: i64) -> Standing {
+pub fn standing(id: i64, result: &ImageResult, references: &[&str], second: i64) -> Standing {
     Standing {
         job: Some(JobId(id)),
         commit: commit(&id.to_string()),
@@ -55,9 +57,9 @@ fn standing(id: i64, result: &ImageResult, references: &[&str], second: i64) -> 
         verified: at(second),
         evidence: Evidence::Record,
         layers: Vec::new(),
-        since: Timestamp::UNIX_EPOCH,
-        wave: None,
-        alike: std::collections::BTreeSet::new(),
+        since: at(second),
+        wave: Some(JobId(id)),
+        alike: result.alike.clone(),
     }
 }
 
@@ -65,9 +67,10 @@ fn elsewhere(found: Option<Standing>) -> Elsewhere {
     Elsewhere { checked: at(6), found }
 }
 
-fn found_elsewhere(n: u8) -> Standing {
+pub fn found_elsewhere(n: u8) -> Standing {
     Standing {
         job: None,
+        wave: None,
         evidence: Evidence::Layers,
         layers: vec![digest(n), digest(n + 1)],
         ..standing(7, &released(n, &[]), &["r.io/a:1"], 3)
@@ -86,12 +89,12 @@ fn check<T>(last: Option<T>) -> Check<T> {
     }
 }
 
-fn known(store: &Store) -> Updates {
+pub fn known(store: &Store) -> Updates {
     store.load_state().unwrap().updates
 }
 
 /// Everything of one kind for each of these, with one that is looked at without an answer so far.
-fn everything() -> Updates {
+pub fn everything() -> Updates {
     let nodes = [node(b"main"), node(b"odd-\xff"), node_of(b"main", "other")];
     let base = |text: &str, project: Option<ProjectName>| BaseKey {
         reference: ImageRef::parse(text).unwrap(),
@@ -136,8 +139,8 @@ fn everything() -> Updates {
         (c.clone(), check(None)),
     ];
     Updates {
-        links: std::collections::BTreeMap::new(),
-        things: std::collections::BTreeMap::new(),
+        links: [(a.clone(), links()), (b.clone(), bare_links())].into(),
+        things: [(a.clone(), thing(vec![needed(1)])), (c.clone(), thing(Vec::new()))].into(),
         standings: [(a.clone(), found_elsewhere(1))].into(),
         bases: [
             (base("docker.io/library/debian:12", None), check(Some(look(1)))),
@@ -157,7 +160,7 @@ fn everything() -> Updates {
 }
 
 /// Puts everything, or takes it away.
-fn writes(all: &Updates, put: bool) -> Vec<Write> {
+pub fn writes(all: &Updates, put: bool) -> Vec<Write> {
     let mut writes = Vec::new();
     for (base, check) in all.bases.clone() {
         let check = put.then_some(check);
@@ -166,6 +169,14 @@ fn writes(all: &Updates, put: bool) -> Vec<Write> {
     for (node, check) in all.packages.clone() {
         let check = put.then_some(check);
         writes.push(Write::Packages { node, check });
+    }
+    for (node, links) in all.links.clone() {
+        let links = put.then_some(links);
+        writes.push(Write::Links { node, links });
+    }
+    for (node, thing) in all.things.clone() {
+        let thing = put.then_some(thing);
+        writes.push(Write::Thing { node, thing });
     }
     for (node, check) in all.elsewhere.clone() {
         let check = put.then_some(check);
@@ -391,6 +402,14 @@ fn what_no_version_of_ours_writes_is_told(#[case] damage: &str) {
     assert!(matches!(store.load_state(), Err(StoreError::Row(_))), "{damage}");
 }
 
+/// As versions recorded it that had no room for what came to the same.
+fn alone(n: u8, references: &[&str]) -> ImageResult {
+    ImageResult {
+        alike: BTreeSet::new(),
+        ..released(n, references)
+    }
+}
+
 /// Written by the last code that had schema 2: releases of five refs, one of which another has taken over wholly and one
 /// in part, and a release that has begun.
 #[test]
@@ -400,8 +419,8 @@ fn what_the_second_version_wrote_is_read_and_stands() {
     fs::copy(fixture, dir.path().join(DATABASE)).unwrap();
     let mut store = Store::open(dir.path()).unwrap();
     let state = store.load_state().unwrap();
-    let (main, dev) = (released(1, &[]), released(20, &[]));
-    let new = released(80, &[]);
+    let (main, dev) = (alone(1, &[]), alone(20, &[]));
+    let new = alone(80, &[]);
     let expected = Updates {
         standings: [
             (node(b"main"), standing(1, &main, &["r.io/a:1"], 100)),
@@ -429,4 +448,64 @@ fn what_the_second_version_wrote_is_read_and_stands() {
         standing(6, &last, &["r.io/a:1"], 200)
     );
     assert_eq!(updates.bases.len(), 1);
+}
+
+/// Written by the last code that had schema 3: the record of updates as it was, a job that builds images again, and a
+/// release that has begun.
+#[test]
+fn what_the_third_version_wrote_is_read_and_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = fixture().with_file_name("v3.db");
+    fs::copy(fixture, dir.path().join(DATABASE)).unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let state = store.load_state().unwrap();
+    let found = Standing {
+        since: Timestamp::UNIX_EPOCH,
+        alike: BTreeSet::new(),
+        ..found_elsewhere(1)
+    };
+    let (main, dev) = (alone(1, &["r.io/a:1"]), alone(20, &["r.io/a:dev"]));
+    let mut expected = everything();
+    expected.links.clear();
+    expected.things.clear();
+    let of_main = expected.elsewhere.get_mut(&node(b"main")).unwrap();
+    of_main.last.as_mut().unwrap().found = Some(found);
+    let verified = Standing {
+        bases: unchanged(60).bases,
+        verified: at(2),
+        ..standing(1, &main, &["r.io/a:1"], 1)
+    };
+    expected.standings = [
+        (node(b"main"), verified),
+        (node(b"dev"), standing(3, &dev, &["r.io/a:dev"], 3)),
+    ]
+    .into();
+    assert_eq!(state.updates, expected);
+    let name = |text: &str| ImageName::new(text).unwrap();
+    let again = Job {
+        reason: Reason::BaseUpdated,
+        rebuild: Some(Rebuild {
+            force: false,
+            images: [(name("app"), Some(JobId(1))), (name("other"), None)].into(),
+            key: "debian:12 \"new\"".to_owned(),
+        }),
+        ..queued(4, b"main", "4")
+    };
+    let live = job(5, b"odd-\xff", "5", JobState::Running { cancelling: false });
+    // Each began its own wave, and moves by itself.
+    assert_eq!((again.wave, live.wave, live.atomic), (JobId(4), JobId(5), None));
+    assert_eq!(state.jobs, [(again.id, again), (live.id, live.clone())].into());
+    assert_eq!(state.releasing[&live.id].stage, ReleaseStage::Moving);
+    assert_eq!(store.images_of_job(JobId(1)).unwrap()[0].result, main);
+    // And it goes on: what has begun is finished in its directory, though it never waited.
+    let begun = store
+        .commit(&[Write::Attempt(live.id)], at(200), &|_, _, _| false)
+        .unwrap();
+    assert_eq!(
+        (begun[0].n, begun[0].goes_on, begun[0].resume.is_some()),
+        (2, false, true)
+    );
+    let writes: Vec<Write> = writes(&everything(), true);
+    record(&mut store, &writes);
+    assert_eq!(known(&Store::open_read(dir.path()).unwrap()).links, everything().links);
 }
