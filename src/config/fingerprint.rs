@@ -54,7 +54,7 @@ impl Image {
             count.add(&[b"depends_on", name.as_str().as_bytes()]);
         }
         for upstream in &self.upstreams {
-            count.add(&[b"depends_on", upstream.to_string().as_bytes()]);
+            count.add(&[b"upstreams", upstream.to_string().as_bytes()]);
         }
         if let Some(test) = &self.test {
             let words = std::iter::once("test").chain(test.iter().map(String::as_str));

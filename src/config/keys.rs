@@ -50,6 +50,7 @@ pub(super) const PROJECT: &[&str] = &[
     "callback_timeout",
     "env",
     "env_file",
+    "depends_on",
     "prepare_callback",
     "success_callback",
     "error_callback",
@@ -73,6 +74,7 @@ pub(super) const IMAGE: &[&str] = &[
     "tags",
     "watch",
     "depends_on",
+    "chain",
     "secrets",
     "source_date_epoch",
     "test",
@@ -121,13 +123,16 @@ pub(super) const TABLES: &[(&[&str], &str)] = &[
 
 /// The known key that a wrong one was probably meant to be.
 pub(super) fn nearest(known: &'static [&'static str], wrong: &str) -> Option<&'static str> {
-    let wrong = wrong.to_ascii_lowercase().replace('-', "_");
+    nearest_of(known.iter().copied(), &wrong.to_ascii_lowercase().replace('-', "_"))
+}
+
+/// The known word that a wrong one was probably meant to be.
+pub(super) fn nearest_of<'a>(known: impl Iterator<Item = &'a str>, wrong: &str) -> Option<&'a str> {
     known
-        .iter()
-        .map(|key| (strsim::osa_distance(key, &wrong), *key))
-        .filter(|(distance, key)| *distance <= (key.len() / 3).max(1))
+        .map(|word| (strsim::osa_distance(word, wrong), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
         .min()
-        .map(|(_, key)| key)
+        .map(|(_, word)| word)
 }
 
 /// The kind of table in which a key would be right.

@@ -118,6 +118,8 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Diagnostics {
 }
 
 #[cfg(test)]
+mod chains;
+#[cfg(test)]
 mod engines;
 #[cfg(test)]
 mod fingerprints;
@@ -126,6 +128,6 @@ mod images;
 #[cfg(test)]
 mod survival;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod updates;

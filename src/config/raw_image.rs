@@ -4,12 +4,13 @@
 
 use super::keys::{IMAGE, SECRET};
 use super::notes::Notes;
+use super::raw_need::{Need, need};
 use super::raw_project::Templates;
 use super::raw_update::{RawUpdate, schedule};
 use super::reader::{At, Node, Table, entries};
 use super::text::{self, Mistake, template};
-use super::values::{boolean, command, env, kept, labels, list, parsed, patterns, pull, refuse};
-use super::{Cron, Diagnostic, Pattern, Pull, SecretFile, reference, watch};
+use super::values::{boolean, choice, command, env, kept, labels, list, parsed, patterns, pull, refuse};
+use super::{Chain, Cron, Diagnostic, Pattern, Pull, SecretFile, reference, watch};
 use crate::model::{ImageName, Template};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub(super) struct RawImage {
     pub(super) labels: Templates,
     pub(super) tags: Option<Vec<At<Template>>>,
     pub(super) watch: Option<Vec<Pattern>>,
-    pub(super) depends_on: Option<Vec<At<ImageName>>>,
+    pub(super) depends_on: Option<Vec<At<Need>>>,
+    pub(super) chain: Option<At<Chain>>,
     pub(super) secrets: BTreeMap<String, At<SecretFile>>,
     pub(super) source_date_epoch: Option<At<bool>>,
     pub(super) test: Option<Vec<String>>,
@@ -61,7 +63,10 @@ impl RawImage {
             watch: table
                 .read("watch", |n, notes| list(n, notes, watch::pattern))
                 .map(|list| list.into_iter().map(|p| p.value).collect()),
-            depends_on: table.read("depends_on", |n, notes| list(n, notes, image_name)),
+            depends_on: table.read("depends_on", |n, notes| list(n, notes, need)),
+            chain: table.read_at("chain", |n, notes| {
+                choice(n, notes, &[("rolling", Chain::Rolling), ("atomic", Chain::Atomic)])
+            }),
             secrets: table
                 .read("secrets", |n, notes| secrets(n, base, notes))
                 .unwrap_or_default(),

@@ -5,6 +5,7 @@
 use super::keys::{DEFAULTS, PROJECT};
 use super::notes::Notes;
 use super::raw_image::{RawImage, RawImages, images};
+use super::raw_need::{Need, need};
 use super::raw_steps::{RawRsync, RawRun};
 use super::reader::{At, Node, Table, entries};
 use super::text;
@@ -35,6 +36,7 @@ pub(super) struct RawProject {
     pub(super) callback_timeout: Option<Duration>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) env_file: Vec<At<PathBuf>>,
+    pub(super) depends_on: Option<Vec<At<Need>>>,
     pub(super) prepare_callback: Option<At<Vec<String>>>,
     pub(super) success_callback: Option<At<Vec<String>>>,
     pub(super) error_callback: Option<At<Vec<String>>>,
@@ -109,6 +111,7 @@ impl RawProject {
             env_file: table
                 .read("env_file", |n, notes| list(n, notes, |t| text::path(t, base)))
                 .unwrap_or_default(),
+            depends_on: table.read("depends_on", |n, notes| list(n, notes, need)),
             prepare_callback: table.read_at("prepare_callback", command),
             success_callback: table.read_at("success_callback", command),
             error_callback: table.read_at("error_callback", command),

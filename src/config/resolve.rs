@@ -4,6 +4,7 @@
 //! wrong is noted, and the caller throws the result away.
 
 use super::claims;
+use super::known::Known;
 use super::notes::Notes;
 use super::raw::{RawConfig, RawRetry};
 use super::raw_engine::RawEngine;
@@ -37,6 +38,7 @@ pub(super) fn resolve(
     }
     let registries = registries(raw.registries, notes, &mut found.doubts);
     let interval = overrides.interval.or(raw.interval).unwrap_or(Duration::from_secs(60));
+    let known = Known::of(&raw.projects);
     let mut projects = BTreeMap::new();
     for (name, written) in raw.projects {
         let scope = Scope {
@@ -46,6 +48,7 @@ pub(super) fn resolve(
                 .engine
                 .as_ref()
                 .map_or(RawEngine::Of(EngineKind::Podman), |at| at.value),
+            known: &known,
             inherited,
             notes,
         };

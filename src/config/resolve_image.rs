@@ -4,35 +4,24 @@
 //! image that it does not ask for.
 
 use super::claims::Claim;
-use super::order::{Needs, order};
+use super::notes::Notes;
 use super::raw_engine::RawEngine;
 use super::raw_image::{RawImage, RawImages};
 use super::reader::At;
+use super::resolve_needs::{ImageNeeds, build_order, of_images};
 use super::resolve_project::Found;
 use super::resolve_update::{judge_update, update};
 use super::surroundings::Doubt;
 use super::templates::TemplateScope;
 use super::{Chain, Diagnostic, EngineKind, Image, Pull, reference};
 use crate::model::{ImageName, ProjectName, Template};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The name of an image that is the only one of its project.
 pub(super) fn only_image(project: &ProjectName) -> ImageName {
     // Every name of a project can be the name of an image: it is shorter, of the same characters.
     ImageName::new(project.as_str()).unwrap_or_else(|_| unreachable!())
-}
-
-/// More names than these do not help.
-const MOST_LISTED: usize = 20;
-
-/// Names of images for a help text.
-pub(super) fn listed_images<'a>(names: impl Iterator<Item = &'a ImageName>) -> String {
-    let mut names: Vec<_> = names.take(MOST_LISTED + 1).map(|name| format!("`{name}`")).collect();
-    if let Some(last) = names.get_mut(MOST_LISTED) {
-        "…".clone_into(last);
-    }
-    format!("its images: {}", names.join(", "))
 }
 
 /// Every image of a project.
@@ -49,65 +38,20 @@ pub(super) fn images(
     }
     let none = RawImage::default();
     let defaults = templates.scope.defaults.image.as_ref().map_or(&none, |d| &d.value);
-    for image in written.values_mut() {
-        if image.value.depends_on.is_none() {
-            image.value.depends_on.clone_from(&defaults.depends_on);
-        }
-    }
-    let sorted = build_order(project, &written, templates);
+    let mut needs = of_images(project, &written, defaults.depends_on.as_ref(), templates.scope);
+    let sorted = build_order(project, &needs, templates.scope);
     sorted
         .into_iter()
-        .filter_map(|name| Some((written.remove(&name)?, name)))
-        .map(|(own, name)| image(project, name, own.value, defaults, templates, found))
+        .filter_map(|name| Some((written.remove(&name)?, needs.remove(&name)?, name)))
+        .map(|(own, needs, name)| image(project, name, own.value, needs, defaults, templates, found))
         .collect()
-}
-
-/// The names of the images, ordered; what is wrong with `depends_on` is noted.
-fn build_order(project: &ProjectName, written: &RawImages, templates: &TemplateScope<'_>) -> Vec<ImageName> {
-    let notes = templates.scope.notes;
-    for (name, image) in written {
-        for needed in image.value.depends_on.iter().flatten() {
-            if needed.value == *name {
-                let message = format!("image `{name}` of project {project} depends on itself");
-                notes.push(Diagnostic::error(needed.span.clone(), message).help("leave the name out"));
-            } else if !written.contains_key(&needed.value) {
-                let message = format!("`{}` is no image of project {project}", needed.value);
-                notes.push(Diagnostic::error(needed.span.clone(), message).help(listed_images(written.keys())));
-            }
-        }
-    }
-    let needs: Needs = written
-        .iter()
-        .map(|(name, image)| {
-            let needed = image.value.depends_on.iter().flatten();
-            (name.clone(), needed.map(|n| n.value.clone()).collect())
-        })
-        .collect();
-    let order = order(&needs);
-    for cycle in &order.cycles {
-        let [first, second, ..] = cycle.as_slice() else {
-            continue;
-        };
-        let names: Vec<_> = cycle.iter().chain([first]).map(ImageName::as_str).collect();
-        let message = format!(
-            "images of project {project} depend on each other: {}",
-            names.join(" -> ")
-        );
-        let place = written.get(first).and_then(|image| {
-            let needed = image.value.depends_on.iter().flatten();
-            needed.into_iter().find(|n| n.value == *second)
-        });
-        if let Some(place) = place {
-            notes.push(Diagnostic::error(place.span.clone(), message).help("take one of these dependencies out"));
-        }
-    }
-    order.images
 }
 
 fn image(
     project: &ProjectName,
     name: ImageName,
     own: RawImage,
+    needs: ImageNeeds,
     defaults: &RawImage,
     templates: &TemplateScope<'_>,
     found: &mut Found,
@@ -134,6 +78,7 @@ fn image(
     judged.judge(templates);
     if release.is_empty() {
         judge_update(&own.update, templates.scope.notes);
+        judge_chain(own.chain.as_ref(), templates.scope.notes);
     }
     found.claims.push(Claim {
         project: project.clone(),
@@ -141,14 +86,6 @@ fn image(
         staging: staging.clone(),
         release: release.clone(),
     });
-    let mut depends_on: Vec<_> = own
-        .depends_on
-        .unwrap_or_default()
-        .into_iter()
-        .map(|n| n.value)
-        .collect();
-    depends_on.sort();
-    depends_on.dedup();
     let checked = |list: Vec<At<Template>>| list.into_iter().map(|t| templates.check(t)).collect();
     Image {
         name,
@@ -164,9 +101,12 @@ fn image(
         labels: templates.merge(own.labels, &defaults.labels),
         tags: checked(tags),
         watch: own.watch.or_else(|| defaults.watch.clone()).unwrap_or_default(),
-        depends_on,
-        upstreams: BTreeSet::new(),
-        chain: Chain::Rolling,
+        depends_on: needs.depends_on(),
+        upstreams: needs.upstreams,
+        chain: own
+            .chain
+            .or_else(|| defaults.chain.clone())
+            .map_or(Chain::Rolling, |chain| chain.value),
         secrets: secrets
             .into_iter()
             .map(|(name, file)| (name, file.value))
@@ -182,6 +122,17 @@ fn image(
         release_refs: own.release_refs.or_else(|| defaults.release_refs.clone()),
         update: update(own.update, &defaults.update),
         schedule: own.schedule.or_else(|| defaults.schedule.clone()).flatten(),
+    }
+}
+
+/// What an image that is not released asks for in vain. Of `[defaults]` nothing is said: they are for others too.
+fn judge_chain(own: Option<&At<Chain>>, notes: &Notes<'_>) {
+    if let Some(chain) = own.filter(|chain| chain.value == Chain::Atomic) {
+        let warning = Diagnostic::warning(
+            chain.span.clone(),
+            "`chain` has no effect: nothing is released together with an image that is not released",
+        );
+        notes.push(warning.help("add `release`, or leave this key out"));
     }
 }
 

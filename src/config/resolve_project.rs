@@ -4,17 +4,18 @@
 //! must never give a project an image, a run or an rsync that it does not ask for.
 
 use super::claims::Claim;
+use super::known::Known;
 use super::notes::Notes;
 use super::raw_engine::RawEngine;
 use super::raw_project::RawProject;
 use super::reader::At;
 use super::resolve_image::images;
+use super::resolve_needs::of_project;
 use super::resolve_steps::{rsync, run};
 use super::surroundings::Doubt;
 use super::templates::TemplateScope;
 use super::{Diagnostic, EnvLayer, Initial, Pattern, Project};
 use crate::model::ProjectName;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(super) struct Scope<'a> {
     pub(super) interval: Duration,
     /// At the top of the file.
     pub(super) engine: RawEngine,
+    /// What `depends_on` may name.
+    pub(super) known: &'a Known,
     pub(super) inherited: &'a dyn Fn(&str) -> bool,
     pub(super) notes: &'a Notes<'a>,
 }
@@ -86,7 +89,14 @@ pub(super) fn project(
     });
     Project {
         enabled,
-        upstreams: BTreeSet::new(),
+        upstreams: of_project(
+            &name,
+            own.depends_on
+                .as_ref()
+                .or(defaults.depends_on.as_ref())
+                .map_or(&[], Vec::as_slice),
+            scope,
+        ),
         interval: own.interval.or(defaults.interval).unwrap_or(scope.interval),
         remote: own.remote.unwrap_or_default(),
         branches: own

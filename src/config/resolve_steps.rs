@@ -4,7 +4,8 @@
 
 use super::raw_steps::{RawRsync, RawRun};
 use super::reader::At;
-use super::resolve_image::{listed_images, only_image};
+use super::resolve_image::only_image;
+use super::resolve_needs::listed_images;
 use super::templates::TemplateScope;
 use super::{Diagnostic, Image, Rsync, Run, Tmpfs};
 use crate::model::{ImageName, ProjectName};

@@ -72,6 +72,7 @@ struct ShownProject<'a> {
     timeout: String,
     callback_timeout: String,
     env_file: Vec<&'a PathBuf>,
+    depends_on: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prepare_callback: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +173,7 @@ fn project(project: &Project) -> ShownProject<'_> {
         timeout: duration(project.timeout),
         callback_timeout: duration(project.callback_timeout),
         env_file,
+        depends_on: project.upstreams.iter().map(ToString::to_string).collect(),
         prepare_callback: project.prepare_callback.as_deref().map(command),
         success_callback: project.success_callback.as_deref().map(command),
         error_callback: project.error_callback.as_deref().map(command),

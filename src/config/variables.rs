@@ -4,6 +4,7 @@
 //! still turn up: an env file may define any.
 
 use super::EnvLayer;
+use super::keys::nearest_of;
 use crate::model::{CALLBACK_VARIABLES, JOB_VARIABLES};
 
 /// Whether a template of a project with these layers may name it.
@@ -25,12 +26,6 @@ pub(super) fn nearest<'a>(name: &str, layers: &'a [EnvLayer]) -> Option<&'a str>
         EnvLayer::Table(table) => Some(table.keys().map(String::as_str)),
         EnvLayer::File(_) => None,
     });
-    JOB_VARIABLES
-        .iter()
-        .copied()
-        .chain(own.flatten())
-        .map(|known| (strsim::osa_distance(known, name), known))
-        .filter(|(distance, known)| *distance <= (known.len() / 3).max(1))
-        .min()
-        .map(|(_, known)| known)
+    let known = JOB_VARIABLES.iter().copied().chain(own.flatten());
+    nearest_of(known, name)
 }

@@ -16,6 +16,7 @@ fn a_fingerprint_is_of_what_decides_what_becomes_of_an_image() {
         "test_network = \"host\"",
         "update = { base = false, packages = \"auto\", every = \"1h\", quiet = \"0s\", timeout = \"1h\", network = \"host\", tags = \"v*\" }",
         "schedule = \"0 4 * * 1 UTC\"",
+        "chain = \"atomic\"",
     ] {
         assert_eq!(of(same), bare, "{same}");
     }
@@ -48,6 +49,29 @@ fn a_fingerprint_is_of_what_decides_what_becomes_of_an_image() {
     all.dedup();
     assert_eq!(all.len(), count);
     assert_eq!(of("secrets.a.file = \"x\""), of("secrets.a.file = \"y\""));
+}
+
+/// What an image relies on is a part of what it is, whether this project has it or another.
+#[test]
+fn a_fingerprint_tells_what_is_depended_on_apart() {
+    let of = |own: &str, needs: &str| {
+        let text = format!(
+            "[projects.a]\nremote = \"h:x\"\nimages = {{ one = {{ depends_on = [{needs}] }}, two = {{}}{own} }}\n\
+             [projects.b]\nremote = \"h:x\"\nimages = {{ c = {{}}, d = {{}} }}"
+        );
+        let images = project(&text).images;
+        let one = images.iter().find(|image| image.name.as_str() == "one").unwrap();
+        one.fingerprint(&[])
+    };
+    let others = ["", "\"two\"", "\"b\"", "\"b/c\"", "\"b/d\"", "\"b/c\", \"b/d\""];
+    let mut all: Vec<String> = others.iter().map(|needs| of("", needs)).collect();
+    // The same word, and another thing.
+    all.push(of(", b = {}", "\"b\""));
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+    assert_eq!(of("", "\"b/c\", \"two\", \"b/c\""), of("", "\"a/two\", \"b/c\""));
 }
 
 #[test]

@@ -134,7 +134,10 @@ fn each_mistake_of_images_is_told_alone() {
         ("images = { \"\" = {} }", "this cannot be the name of an image"),
         ("images = { \".a\" = {} }", "this cannot be the name of an image"),
         ("image.depends_on = \"a\"", "image `a` of project a depends on itself"),
-        ("image.depends_on = \"b\"", "`b` is no image of project a"),
+        (
+            "image.depends_on = \"b\"",
+            "`b` is neither an image of project a nor a project",
+        ),
         ("image.depends_on = \"b c\"", "this cannot be the name of an image"),
         (
             "image.depends_on = 1",
@@ -235,13 +238,16 @@ fn a_release_belongs_to_one_image() {
 fn every_new_key_makes_a_project_another_one() {
     let with = |lines: &str| {
         config(&format!(
-            "[projects.a]\nremote = \"h:x\"\n[projects.a.images.other]\n[projects.a.images.i]\ntest = \"t\"\n{lines}"
+            "[projects.b]\nremote = \"h:y\"\nimage = {{}}\n[projects.a]\nremote = \"h:x\"\n[projects.a.images.other]\n[projects.a.images.i]\ntest = \"t\"\n{lines}"
         ))
     };
     let bare = with("");
     for lines in [
         "watch = \"x\"",
         "depends_on = \"other\"",
+        "depends_on = \"b\"",
+        "depends_on = \"b/b\"",
+        "chain = \"atomic\"",
         "secrets.A.file = \"/a\"",
         "source_date_epoch = \"commit\"",
         "test_network = \"host\"",

@@ -7,7 +7,7 @@ use crate::model::ProjectName;
 pub(super) const EXAMPLE: &str = include_str!("../../../pipelined.toml.example");
 
 /// As on a machine with an empty environment, on which all that a config names is there.
-pub(super) fn checked(name: &str, text: &str) -> Result<Loaded, LoadError> {
+pub(in crate::config) fn checked(name: &str, text: &str) -> Result<Loaded, LoadError> {
     let base = Path::new("/etc/pipelined");
     check(
         Source::new(name, text),
