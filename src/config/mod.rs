@@ -5,6 +5,7 @@
 //! meant) -> `surroundings` (what is there), with every mistake in `notes` on the way.
 
 mod claims;
+mod could_release;
 mod cron;
 mod diagnostic;
 mod diff;

@@ -80,6 +80,15 @@ impl RefName {
         self.0[self.kind().prefix().len()..].as_bstr()
     }
 
+    /// The short name as hosts, paths and references can hold it: lower case, everything but letters and digits a dash,
+    /// none at the ends, 63 bytes at most. Other CI systems know it as `CI_COMMIT_REF_SLUG`.
+    pub fn slug(&self) -> String {
+        let text = self.short().to_str_lossy().to_lowercase();
+        let plain = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+        let cut: String = plain.take(63).collect();
+        cut.trim_matches('-').to_owned()
+    }
+
     /// The whole name as an argument or environment value.
     pub fn as_os_str(&self) -> &OsStr {
         OsStr::from_bytes(&self.0)
@@ -152,6 +161,21 @@ mod tests {
         ] {
             assert!(RefName::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_slug_is_what_hosts_and_references_can_hold() {
+        let slug = |short: &[u8]| RefName::new([b"refs/heads/", short].concat()).unwrap().slug();
+        for (short, expected) in [
+            ("main", "main"),
+            ("Feature/X_1", "feature-x-1"),
+            ("-ü-", ""),
+            ("v1.0", "v1-0"),
+        ] {
+            assert_eq!(slug(short.as_bytes()), expected, "{short}");
+        }
+        assert_eq!(slug(b"a\xffb"), "a-b");
+        assert_eq!(slug(&[b'a'; 70]), "a".repeat(63));
     }
 
     #[test]

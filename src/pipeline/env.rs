@@ -4,7 +4,7 @@ use crate::config::{EnvLayer, Project, SecretFile};
 use crate::model::{Failure, ImageResult, Job, RefKind, is_job_variable, mask_url, parse_env_file};
 use crate::process::Masks;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -174,15 +174,6 @@ pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec
     known.collect()
 }
 
-/// A ref's name as hosts, paths and references can hold it: lower case, everything but letters and digits a dash, none at
-/// the ends, 63 bytes at most. Other CI systems know it as `CI_COMMIT_REF_SLUG`.
-fn slug(name: &OsStr) -> String {
-    let text = name.to_string_lossy().to_lowercase();
-    let plain = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
-    let cut: String = plain.take(63).collect();
-    cut.trim_matches('-').to_owned()
-}
-
 fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str, OsString)> {
     let short_name = OsString::from_vec(job.reference.short().to_vec());
     let commit = job.commit.as_str();
@@ -190,13 +181,13 @@ fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str,
         ("CI", "true".into()),
         ("CI_COMMIT_SHA", commit.into()),
         ("CI_COMMIT_REF_NAME", short_name.clone()),
-        ("CI_COMMIT_REF_SLUG", slug(&short_name).into()),
+        ("CI_COMMIT_REF_SLUG", job.reference.slug().into()),
         ("CI_PROJECT_NAME", project.name.as_str().into()),
         ("BUILD_PROJECT", project.name.as_str().into()),
         ("BUILD_REMOTE", mask_url(&project.remote).into()),
         ("BUILD_REF", job.reference.as_os_str().to_owned()),
         ("BUILD_REF_NAME", short_name.clone()),
-        ("BUILD_REF_SLUG", slug(&short_name).into()),
+        ("BUILD_REF_SLUG", job.reference.slug().into()),
         ("BUILD_REF_TYPE", job.reference.kind().as_str().into()),
         ("BUILD_COMMIT", commit.into()),
         ("BUILD_SHORT_COMMIT", job.commit.short().into()),
@@ -212,4 +203,64 @@ fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str,
         RefKind::Tag => ("CI_COMMIT_TAG", short_name),
     });
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, load};
+    use crate::model::{CommitId, ImageRef, JobId, JobState, Reason, RefName, Template};
+    use jiff::Timestamp;
+
+    /// What the config takes for known of a job is what the job has.
+    #[test]
+    fn a_job_releases_only_what_was_possible() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p.toml");
+        let text = "workdir = \"w\"\n[projects.ruby]\nremote = \"h:x\"\n\
+                    env = { A = \"1\", BUILD_REF_NAME = \"never\" }\nimage.release_refs = \"**\"\n";
+        std::fs::write(&file, text).unwrap();
+        let config = load(&file, &Overrides::default()).unwrap().config;
+        let mut project = config.projects.into_values().next().unwrap();
+        let mut tried = 0;
+        for name in [
+            &b"refs/heads/Feature/X_1"[..],
+            b"refs/heads/main",
+            b"refs/tags/v1.0",
+            b"refs/heads/a\xff",
+        ] {
+            let job = Job {
+                id: JobId(1),
+                project: project.name.clone(),
+                reference: RefName::new(name.to_vec()).unwrap(),
+                commit: CommitId::new("a".repeat(40)).unwrap(),
+                number: 1,
+                reason: Reason::Manual,
+                cause: String::new(),
+                place: 1,
+                created: Timestamp::UNIX_EPOCH,
+                state: JobState::Queued { not_before: None },
+                attempts: 0,
+                note: String::new(),
+                failure: None,
+                rebuild: None,
+                wave: JobId(1),
+                atomic: None,
+            };
+            let (env, read) = job_env(&project, &job, Path::new("/d"));
+            read.unwrap();
+            for (name, value) in &env.all {
+                for template in ["r.io/a:x", "r.io/a-b/x", "r.io"].map(|text| format!("{text}${{{}}}", name.display()))
+                {
+                    let template = Template::new(template).unwrap();
+                    let text = template.render(|_| Some(value.to_string_lossy().into_owned())).unwrap();
+                    let Ok(target) = ImageRef::parse(&text) else { continue };
+                    project.images[0].release = vec![template];
+                    assert!(project.could_release(&job.reference, &target), "{name:?}: {target}");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 50, "{tried}");
+    }
 }
