@@ -4,34 +4,57 @@
 //! where yes is possible: a yes too many costs a wait, a no too many builds on what is old.
 
 use super::{EnvLayer, Image, Project};
-use crate::model::{ImageRef, RefKind, RefName, Template, is_job_variable, mask_url};
+use crate::model::{ImageRef, RefKind, RefName, is_job_variable, mask_url};
 
 /// What stands for any text in a template that was filled in. No reference can hold it.
 const ANY: char = '\0';
 
-impl Project {
-    /// Whether one of its images could be released as `target` by a job of this ref.
-    pub fn could_release(&self, reference: &RefName, target: &ImageRef) -> bool {
-        self.images
-            .iter()
-            .any(|image| image.could_release(self, reference, target))
+/// A release reference as far as it is known without a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// This one.
+    Exactly(ImageRef),
+    /// One that has some text, or none, in some places.
+    Like(String),
+}
+
+impl Expected {
+    /// The reference, if all of it is known.
+    pub fn exactly(&self) -> Option<&ImageRef> {
+        match self {
+            Self::Exactly(target) => Some(target),
+            Self::Like(_) => None,
+        }
+    }
+
+    /// Whether it could come to be this one.
+    pub fn could_be(&self, target: &ImageRef) -> bool {
+        match self {
+            Self::Exactly(own) => own == target,
+            Self::Like(pattern) => ways_to_write(target).iter().any(|way| matches(pattern, way)),
+        }
     }
 }
 
 impl Image {
-    /// Whether a job of this ref could release it as `target`; `project` is its own. Which ref is the default branch is
-    /// not asked: without `release_refs` it could be any branch.
-    pub fn could_release(&self, project: &Project, reference: &RefName, target: &ImageRef) -> bool {
+    /// Where a job of this ref could release it; `project` is its own. Which ref is the default branch is not asked:
+    /// without `release_refs` it could be any branch.
+    pub fn expected(&self, project: &Project, reference: &RefName) -> Vec<Expected> {
         let is_released = match &self.release_refs {
             Some(patterns) => patterns.iter().any(|pattern| pattern.matches(reference.short())),
             // Of a HEAD that points elsewhere nothing is released.
             None => reference.kind() == RefKind::Branch,
         };
-        let value = |name: &str| self.known(project, reference, name);
-        is_released && {
-            let ways = ways_to_write(target);
-            self.release.iter().any(|template| could_be(template, &value, &ways))
-        }
+        let releases = self.release.iter().filter(|_| is_released);
+        let value = |name: &str| Some(self.known(project, reference, name).unwrap_or_else(|| ANY.to_string()));
+        let filled = releases.filter_map(|template| template.render(value).ok());
+        filled
+            .filter_map(|text| match text.contains(ANY) {
+                true => Some(Expected::Like(text)),
+                // What is no reference fails its job.
+                false => ImageRef::parse(&text).ok().map(Expected::Exactly),
+            })
+            .collect()
     }
 
     /// The value that a variable has in every job of the ref; none if that cannot be told.
@@ -68,11 +91,6 @@ fn of_tables(layers: &[EnvLayer], name: &str) -> Option<String> {
     }
     // The daemon may have it from its own environment.
     None
-}
-
-fn could_be(template: &Template, value: &impl Fn(&str) -> Option<String>, ways: &[String]) -> bool {
-    let filled = template.render(|name| Some(value(name).unwrap_or_else(|| ANY.to_string())));
-    filled.is_ok_and(|pattern| ways.iter().any(|way| matches(&pattern, way)))
 }
 
 /// Every text that is read as this reference.
@@ -118,6 +136,15 @@ fn matches(pattern: &str, text: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.len() >= last.len() && rest.ends_with(last)
+}
+
+#[cfg(test)]
+impl Project {
+    /// Whether a job of this ref could release something as `target`.
+    pub(crate) fn could_release(&self, reference: &RefName, target: &ImageRef) -> bool {
+        let expected = self.images.iter().flat_map(|image| image.expected(self, reference));
+        expected.into_iter().any(|expected| expected.could_be(target))
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod could_release;
 mod cron;
 mod diagnostic;
 mod diff;
-mod expected;
 mod fingerprint;
 mod kaniko_flags;
 mod keys;
@@ -52,7 +51,7 @@ mod watch;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};
-pub use expected::Expected;
+pub use could_release::Expected;
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{

@@ -20,6 +20,7 @@ pub fn links() -> Links {
         remotes: ["git.example.org/\"base\"".to_owned()].into(),
         default: Some(false),
         failed: Some((commit("b"), JobId(7), Outcome::TimedOut)),
+        needs: Vec::new(),
     }
 }
 
@@ -33,6 +34,7 @@ pub fn bare_links() -> Links {
         remotes: BTreeSet::new(),
         default: None,
         failed: None,
+        needs: Vec::new(),
     }
 }
 
@@ -59,6 +61,8 @@ pub fn thing(needs: Vec<BaseUsed>) -> Thing {
         job: JobId(9),
         commit: commit("d"),
         needs,
+        wave: JobId(8),
+        since: Timestamp::UNIX_EPOCH,
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Template;
 use crate::config::Pattern;
 use crate::config::load::tests::checked;
 use proptest::prelude::*;
