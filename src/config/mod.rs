@@ -48,10 +48,10 @@ mod values;
 mod variables;
 mod watch;
 
+pub use could_release::Expected;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};
-pub use could_release::Expected;
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
 pub use resolved::{

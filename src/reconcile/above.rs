@@ -5,7 +5,7 @@
 
 use super::judge::{judge, watch};
 use super::ours::Ours;
-use super::rebuilds::held;
+use super::tries::held;
 use crate::config::Config;
 use crate::model::{EdgeKind, Job, JobId, Node, Outcome, ProjectName, Reason, RefName, ReleaseStage, State, full_name};
 use petgraph::algo::kosaraju_scc;

@@ -3,9 +3,9 @@
 use super::above::Sight;
 use super::event::Effect;
 use super::handle::{Turn, replace};
-use super::judge::own_base;
 use super::ours::Ours;
 use super::things;
+use super::verdict::own_base;
 use super::waves::node_of;
 use crate::model::{
     BaseKey, BaseUsed, Digest, Ground, ImageName, Job, JobId, JobState, Learned, Links, Node, Outcome, Parent,

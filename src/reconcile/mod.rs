@@ -19,10 +19,13 @@ mod queue;
 mod rebuilds;
 mod retry;
 mod schedule;
+mod schedules;
 mod sight;
 mod standings;
 mod things;
 mod timing;
+mod tries;
+mod verdict;
 mod wanted;
 mod waves;
 
@@ -34,9 +37,9 @@ pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Own, Watched,
 pub use ours::{At, Ours};
 pub use overtaken::overtaken;
 pub use queue::next_wake;
-pub use rebuilds::{held, tried_job};
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};
 pub use timing::{answered, look};
+pub use tries::{held, tried_job};
 pub use wanted::{bases_of, due, inside_of, strangers_of};

@@ -6,17 +6,15 @@
 
 use super::above::{Above, Freshness, Sight};
 use super::event::Effect;
-use super::handle::{Tip, Turn, Why, replace};
-use super::judge::{Counting, News, Watched, base_key, is_kept, judge, watch, watched, watched_on};
+use super::handle::{Tip, Turn, Why};
+use super::judge::{Counting, News, Watched, judge, watch, watched, watched_on};
 use super::ours::Ours;
 use super::things::{Change, stale};
-use super::timing::rounded;
-use crate::config::{Cron, Image, Project};
+use super::tries::{held, tip_key};
+use crate::config::Image;
 use crate::model::{
-    BaseKey, CommitId, FailureKind, Graph, Heeded, ImageName, Job, JobId, JobState, Mode, Node, Outcome, ProjectName,
-    Reason, Rebuild, RefName, Standing, State, Tried, Updates, Write,
+    BaseKey, CommitId, Graph, ImageName, JobId, JobState, Mode, Node, ProjectName, Reason, Rebuild, RefName, Standing,
 };
-use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More packages than these are not named.
@@ -37,13 +35,13 @@ pub(super) enum Scope<'a> {
 
 /// What is to be built again for a ref.
 #[derive(Debug, Default)]
-struct Plan {
-    images: BTreeMap<ImageName, Option<JobId>>,
+pub(super) struct Plan {
+    pub images: BTreeMap<ImageName, Option<JobId>>,
     keys: BTreeMap<ImageName, String>,
     bases: BTreeSet<String>,
     upstreams: BTreeSet<String>,
     packages: BTreeSet<String>,
-    schedules: BTreeSet<String>,
+    pub schedules: BTreeSet<String>,
     /// The newest wave that has brought it about.
     wave: Option<JobId>,
     /// The atomic wave that it is a part of.
@@ -52,48 +50,7 @@ struct Plan {
 }
 
 /// A ref, and the commit that was released from it.
-type Place = (ProjectName, RefName, CommitId);
-
-/// Why an image is not built again although there is something new below it; none if it may be.
-pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
-    let tried = updates.tried.get(node).filter(|tried| tried.key == key)?;
-    let job = tried.job;
-    let checked_since = |at: &Timestamp| {
-        let packages = updates.packages.get(node).and_then(|check| check.last.as_ref());
-        let standing = updates.standings.get(node);
-        let bases = standing.into_iter().flat_map(|standing| &standing.bases);
-        let mut looks = bases
-            .filter_map(|base| base_key(node, base))
-            .filter_map(|key| updates.bases.get(&key)?.last.as_ref());
-        looks.any(|look| look.checked > *at) || packages.is_some_and(|packages| packages.checked > *at)
-    };
-    match &tried.ended {
-        None => Some(format!("job {job} is about it")),
-        // Our own trouble: with the next look it is tried again.
-        Some((Outcome::Errored, at)) if checked_since(at) => None,
-        Some((Outcome::Errored, _)) => Some(format!("job {job} errored: tried again after the next check")),
-        Some((Outcome::Succeeded, _)) => Some(format!(
-            "job {job} built it again and that did not change it: not tried again until something else is new"
-        )),
-        Some((Outcome::Superseded, _)) => Some(format!(
-            "job {job} found that its commit is gone from the remote: not tried again until something else is new"
-        )),
-        Some((outcome, _)) => Some(format!(
-            "job {job} was built for the same and {}: not tried again until something else is new, or by hand",
-            match outcome {
-                Outcome::Cancelled => "cancelled",
-                Outcome::TimedOut => "timed out",
-                _ => "failed",
-            }
-        )),
-    }
-}
-
-/// The live job that builds a released image again, if there is one.
-pub fn tried_job(node: &Node, state: &State) -> Option<JobId> {
-    let tried = state.updates.tried.get(node)?;
-    state.jobs.contains_key(&tried.job).then_some(tried.job)
-}
+pub(super) type Place = (ProjectName, RefName, CommitId);
 
 impl Plan {
     fn add(&mut self, image: &ImageName, of: Option<JobId>, news: News) {
@@ -276,7 +233,7 @@ impl Turn<'_> {
     }
 
     /// Whether a job is live for the ref.
-    fn is_busy(&self, node: &Node) -> bool {
+    pub(super) fn is_busy(&self, node: &Node) -> bool {
         self.state.live(&node.project, &node.reference).next().is_some()
     }
 
@@ -319,7 +276,7 @@ impl Turn<'_> {
         }
     }
 
-    fn queue_rebuild(
+    pub(super) fn queue_rebuild(
         &mut self,
         (project, reference, commit): &Place,
         mut plan: Plan,
@@ -388,49 +345,6 @@ impl Turn<'_> {
         }
     }
 
-    fn note_try(&mut self, project: &ProjectName, reference: &RefName, image: &ImageName, key: String, job: JobId) {
-        let node = Node {
-            project: project.clone(),
-            reference: reference.clone(),
-            image: image.clone(),
-        };
-        let tried = Tried { key, job, ended: None };
-        self.put_tried(&node, Some(tried));
-    }
-
-    pub(super) fn put_tried(&mut self, node: &Node, tried: Option<Tried>) {
-        if replace(&mut self.state.updates.tried, node, tried.as_ref()) {
-            let node = node.clone();
-            self.decision.writes.push(Write::Tried { node, tried });
-        }
-    }
-
-    /// A job has its outcome: what was tried by it holds, or does not.
-    pub(super) fn tried(&mut self, job: &Job) {
-        let JobState::Done(outcome) = job.state else { return };
-        let of_ref = |node: &Node| node.project == job.project && node.reference == job.reference;
-        let tried = self.state.updates.tried.iter();
-        let about: Vec<(Node, Tried)> = tried
-            .filter(|(node, tried)| tried.job == job.id && of_ref(node))
-            .map(|(node, tried)| (node.clone(), tried.clone()))
-            .collect();
-        let is_gone = job
-            .failure
-            .as_ref()
-            .is_some_and(|(_, f)| f.kind == FailureKind::Superseded);
-        let holds = match outcome {
-            Outcome::Skipped => false,
-            // By a newer commit, before its turn: that may fail.
-            Outcome::Superseded => is_gone,
-            Outcome::Succeeded | Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => true,
-        };
-        let ended = Some((outcome, rounded(self.now)));
-        for (node, tried) in about {
-            let tried = holds.then_some(Tried { ended, ..tried });
-            self.put_tried(&node, tried);
-        }
-    }
-
     /// A person wants these built again now, whatever was tried for them.
     pub(super) fn rebuild_requested(&mut self, wanted: Vec<(Node, News)>) {
         let mut plans: BTreeMap<Place, (Plan, Vec<Node>)> = BTreeMap::new();
@@ -468,80 +382,6 @@ impl Turn<'_> {
         let place = (node.project.clone(), node.reference.clone(), commit.clone());
         Ok((place, *job))
     }
-
-    /// What is due by its schedule, once, however often it was due meanwhile.
-    pub(super) fn heed_schedules(&mut self) {
-        let (now, config) = (rounded(self.now), self.config);
-        let mut plans: BTreeMap<Place, Plan> = BTreeMap::new();
-        for project in config.projects.values().filter(|project| project.enabled) {
-            for image in &project.images {
-                let Some(cron) = &image.schedule else { continue };
-                for (node, commit, job) in self.scheduled_nodes(project, image) {
-                    let heeded = self.state.updates.scheduled.get(&node);
-                    let Some(heeded) = heeded.filter(|heeded| heeded.cron == cron.as_str()) else {
-                        self.heed(&node, cron, now);
-                        continue;
-                    };
-                    let Some(due) = cron.next_after(heeded.until) else {
-                        continue;
-                    };
-                    if due > now {
-                        self.check_at(due);
-                    } else if !self.is_busy(&node) {
-                        self.heed(&node, cron, now);
-                        let Some(commit) = commit else { continue };
-                        let plan = plans.entry((node.project, node.reference, commit)).or_default();
-                        plan.images.insert(node.image.clone(), job);
-                        plan.schedules.insert(format!("{cron}: due at {due:.0}"));
-                    }
-                }
-            }
-        }
-        let mut wave = None;
-        for (place, plan) in plans {
-            self.queue_rebuild(&place, plan, false, &mut wave);
-        }
-    }
-
-    /// Where a schedule builds an image, and what: what is released; of what is never released, the tips of branches.
-    fn scheduled_nodes(&self, project: &Project, image: &Image) -> Vec<(Node, Option<CommitId>, Option<JobId>)> {
-        let Some(seen) = self.state.projects.get(&project.name) else {
-            return Vec::new();
-        };
-        let refs = seen.refs.iter();
-        let kept = refs.filter(|(reference, _)| is_kept(&image.update.tags, reference));
-        let node = |reference: &RefName| Node {
-            project: project.name.clone(),
-            reference: reference.clone(),
-            image: image.name.clone(),
-        };
-        kept.map(|(reference, tip)| {
-            let node = node(reference);
-            match self.state.updates.standings.get(&node) {
-                Some(standing) => (node, Some(standing.commit.clone()), standing.job),
-                None => (node, image.release.is_empty().then(|| tip.clone()), None),
-            }
-        })
-        .collect()
-    }
-
-    fn heed(&mut self, node: &Node, cron: &Cron, until: Timestamp) {
-        let heeded = Heeded {
-            cron: cron.as_str().to_owned(),
-            until,
-        };
-        self.put_scheduled(node, Some(heeded));
-        if let Some(next) = cron.next_after(until) {
-            self.check_at(next);
-        }
-    }
-
-    pub(super) fn put_scheduled(&mut self, node: &Node, heeded: Option<Heeded>) {
-        if replace(&mut self.state.updates.scheduled, node, heeded.as_ref()) {
-            let node = node.clone();
-            self.decision.writes.push(Write::Scheduled { node, heeded });
-        }
-    }
 }
 
 /// The images of a ref.
@@ -571,9 +411,4 @@ fn below(nodes: &BTreeSet<Node>, sight: &Sight<'_>) -> Vec<usize> {
         }
     }
     seen.into_iter().collect()
-}
-
-/// By which it is known that the tip was tried for these inputs.
-fn tip_key(key: &str) -> String {
-    format!("tip {key}")
 }

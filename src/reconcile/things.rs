@@ -96,6 +96,6 @@ pub(super) fn needs(node: &Node, ours: &Ours, state: &State) -> Vec<BaseUsed> {
         .filter(|edge| edge.kind == crate::model::EdgeKind::Needs);
     let nodes = needs.map(|edge| &ours.graph.nodes()[edge.to]);
     nodes
-        .map(|up| super::judge::need(up, ours.any(up, &state.updates).as_ref()))
+        .map(|up| super::verdict::need(up, ours.any(up, &state.updates).as_ref()))
         .collect()
 }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::model::Template;
 use crate::config::Pattern;
 use crate::config::load::tests::checked;
+use crate::model::Template;
 use proptest::prelude::*;
 use rstest::rstest;
 

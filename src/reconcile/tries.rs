@@ -1,0 +1,108 @@
+//! What was tried for an image: for the same inputs it is not built again, whether that failed, cured nothing or was
+//! cancelled, until they change or a person asks.
+
+use super::handle::{Turn, replace};
+use super::judge::base_key;
+use super::timing::rounded;
+use crate::model::{
+    FailureKind, ImageName, Job, JobId, JobState, Node, Outcome, ProjectName, RefName, State, Tried, Updates, Write,
+};
+use jiff::Timestamp;
+
+/// Why an image is not built again although there is something new below it; none if it may be.
+pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
+    let tried = updates.tried.get(node).filter(|tried| tried.key == key)?;
+    let job = tried.job;
+    let checked_since = |at: &Timestamp| {
+        let packages = updates.packages.get(node).and_then(|check| check.last.as_ref());
+        let standing = updates.standings.get(node);
+        let bases = standing.into_iter().flat_map(|standing| &standing.bases);
+        let mut looks = bases
+            .filter_map(|base| base_key(node, base))
+            .filter_map(|key| updates.bases.get(&key)?.last.as_ref());
+        looks.any(|look| look.checked > *at) || packages.is_some_and(|packages| packages.checked > *at)
+    };
+    match &tried.ended {
+        None => Some(format!("job {job} is about it")),
+        // Our own trouble: with the next look it is tried again.
+        Some((Outcome::Errored, at)) if checked_since(at) => None,
+        Some((Outcome::Errored, _)) => Some(format!("job {job} errored: tried again after the next check")),
+        Some((Outcome::Succeeded, _)) => Some(format!(
+            "job {job} built it again and that did not change it: not tried again until something else is new"
+        )),
+        Some((Outcome::Superseded, _)) => Some(format!(
+            "job {job} found that its commit is gone from the remote: not tried again until something else is new"
+        )),
+        Some((outcome, _)) => Some(format!(
+            "job {job} was built for the same and {}: not tried again until something else is new, or by hand",
+            match outcome {
+                Outcome::Cancelled => "cancelled",
+                Outcome::TimedOut => "timed out",
+                _ => "failed",
+            }
+        )),
+    }
+}
+
+/// The live job that builds a released image again, if there is one.
+pub fn tried_job(node: &Node, state: &State) -> Option<JobId> {
+    let tried = state.updates.tried.get(node)?;
+    state.jobs.contains_key(&tried.job).then_some(tried.job)
+}
+
+impl Turn<'_> {
+    pub(super) fn note_try(
+        &mut self,
+        project: &ProjectName,
+        reference: &RefName,
+        image: &ImageName,
+        key: String,
+        job: JobId,
+    ) {
+        let node = Node {
+            project: project.clone(),
+            reference: reference.clone(),
+            image: image.clone(),
+        };
+        let tried = Tried { key, job, ended: None };
+        self.put_tried(&node, Some(tried));
+    }
+
+    pub(super) fn put_tried(&mut self, node: &Node, tried: Option<Tried>) {
+        if replace(&mut self.state.updates.tried, node, tried.as_ref()) {
+            let node = node.clone();
+            self.decision.writes.push(Write::Tried { node, tried });
+        }
+    }
+
+    /// A job has its outcome: what was tried by it holds, or does not.
+    pub(super) fn tried(&mut self, job: &Job) {
+        let JobState::Done(outcome) = job.state else { return };
+        let of_ref = |node: &Node| node.project == job.project && node.reference == job.reference;
+        let tried = self.state.updates.tried.iter();
+        let about: Vec<(Node, Tried)> = tried
+            .filter(|(node, tried)| tried.job == job.id && of_ref(node))
+            .map(|(node, tried)| (node.clone(), tried.clone()))
+            .collect();
+        let is_gone = job
+            .failure
+            .as_ref()
+            .is_some_and(|(_, f)| f.kind == FailureKind::Superseded);
+        let holds = match outcome {
+            Outcome::Skipped => false,
+            // By a newer commit, before its turn: that may fail.
+            Outcome::Superseded => is_gone,
+            Outcome::Succeeded | Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => true,
+        };
+        let ended = Some((outcome, rounded(self.now)));
+        for (node, tried) in about {
+            let tried = holds.then_some(Tried { ended, ..tried });
+            self.put_tried(&node, tried);
+        }
+    }
+}
+
+/// By which it is known that the tip was tried for these inputs.
+pub(super) fn tip_key(key: &str) -> String {
+    format!("tip {key}")
+}
