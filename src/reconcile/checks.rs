@@ -3,6 +3,7 @@
 //! A base is one question, however many images stand on it. What fails is asked less and less often, each check for
 //! itself.
 
+use super::edges::itself;
 use super::handle::{Turn, replace};
 use super::judge::watch;
 use super::retry::later;
@@ -170,17 +171,23 @@ impl Turn<'_> {
         let config = self.config;
         let known = |node: &Node| {
             let project = config.projects.get(&node.project);
-            project.is_some_and(|project| project.images.iter().any(|image| image.name == node.image))
+            project.is_some_and(|project| {
+                let is_itself = || project.images.is_empty() && itself(&project.name).as_ref() == Some(&node.image);
+                project.images.iter().any(|image| image.name == node.image) || is_itself()
+            })
         };
         let updates = &self.state.updates;
         let checked = updates.elsewhere.keys().chain(updates.packages.keys());
         let built = updates.scheduled.keys().chain(updates.tried.keys());
-        let gone: BTreeSet<Node> = checked.chain(built).filter(|node| !known(node)).cloned().collect();
+        let learned = updates.links.keys().chain(updates.things.keys());
+        let gone: BTreeSet<Node> = checked.chain(built).chain(learned).filter(|node| !known(node)).cloned().collect();
         for node in &gone {
             self.put_elsewhere(node, None);
             self.put_packages(node, None);
             self.put_scheduled(node, None);
             self.put_tried(node, None);
+            self.put_links(node, None);
+            self.put_thing(node, None);
         }
     }
 }

@@ -68,6 +68,7 @@ impl Turn<'_> {
 
     pub(super) fn gone(&mut self, project: &ProjectName, reference: &RefName, why: &str) {
         self.set_ref(project, reference, None);
+        self.forget_links(project, Some(reference), |_| false);
         for job in self.superseded_by_polls(project, reference) {
             self.skip(&job, why);
         }
