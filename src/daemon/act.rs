@@ -6,10 +6,10 @@ use super::happening::Happening;
 use super::polls::Listed;
 use crate::config::Project;
 use crate::model::{
-    Checking, CommitId, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName, State, Write,
-    error_chain, mask_url,
+    Checking, CommitId, Ground, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName,
+    ReleaseStage, State, Write, error_chain, mask_url,
 };
-use crate::pipeline::{self, Announced, Finished, LastGood, Work};
+use crate::pipeline::{self, Announced, Finished, GoOn, LastGood, Permit, Told, Work};
 use crate::process::Cancel;
 use crate::reconcile::{Decision, Effect, Event, handle, is_selected, overtaken};
 use crate::store::{Attempt, ImageRecord, JobRecord};
@@ -137,6 +137,9 @@ impl Daemon {
             attempt: attempt.n,
             dir: attempt.dir,
             resume: attempt.resume,
+            goes_on: attempt.goes_on,
+            is_needed: false,
+            abandoned: None,
             last_good: self.last_good(&project),
             desk: self.desk.clone(),
             registries: self.registries.clone(),
@@ -185,8 +188,18 @@ impl Daemon {
         records.into_iter().map(|(key, record)| (key, good(record))).collect()
     }
 
+    /// An attempt has something to tell, and waits for the answer.
+    pub(super) fn told(&mut self, told: Told) {
+        match told {
+            Told::Announced(announced) => self.announced(announced),
+            Told::Learned { answer, .. } => {
+                let _ = answer.send(Ok(GoOn::Go(Ground::default())));
+            }
+        }
+    }
+
     /// An attempt is about to release: it is told what it may move once that is on record.
-    pub(super) fn announced(&mut self, announced: Announced) {
+    fn announced(&mut self, announced: Announced) {
         let Announced { job, plan, answer } = announced;
         let targets = plan.images.iter().flat_map(|image| &image.targets);
         let releases = match self.store.releases(targets) {
@@ -200,7 +213,10 @@ impl Daemon {
         let overtaken = overtaken(&plan, &releases, &self.state.releasing, job, rebuild);
         let recorded = self.decide(Event::Releasing { job, plan });
         let result = match recorded {
-            Some(_) => Ok(overtaken),
+            Some(_) => Ok(Permit {
+                overtaken,
+                stage: ReleaseStage::Moving,
+            }),
             None => Err("the database cannot be written to".to_owned()),
         };
         let _ = answer.send(result);

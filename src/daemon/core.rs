@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::git::Mirrors;
 use crate::model::{JobId, Mode, ProjectName, State};
-use crate::pipeline::{Announced, Desk, ReleaseLocks};
+use crate::pipeline::{Desk, ReleaseLocks, Told};
 use crate::process::{Cancel, Supervisor};
 use crate::reconcile::{Event, next_wake};
 use crate::registry::Registries;
@@ -52,7 +52,7 @@ pub(super) struct Daemon {
     /// Held while release references are moved, so that two jobs never move the same one at once.
     pub locks: ReleaseLocks,
     pub desk: Desk,
-    pub announcements: mpsc::UnboundedReceiver<Announced>,
+    pub told: mpsc::UnboundedReceiver<Told>,
     pub supervisor: Supervisor,
     pub level: LevelHandle,
     pub tell: mpsc::UnboundedSender<Happening>,
@@ -81,7 +81,7 @@ impl Daemon {
     ) -> Result<Self, StoreError> {
         let supervisor = Supervisor::default();
         let asking = Asking::new(supervisor.clone(), store.instance().to_owned());
-        let (desk, announcements) = Desk::new();
+        let (desk, told) = Desk::new();
         let troubles = store.remote_troubles()?;
         Ok(Self {
             state: store.load_state()?,
@@ -91,7 +91,7 @@ impl Daemon {
             registries: Registries::new(config.registries.clone()),
             locks: ReleaseLocks::default(),
             desk,
-            announcements,
+            told,
             polls: Polls::new(asking.clone(), &config),
             checks: Checks::default(),
             asking,
@@ -145,7 +145,7 @@ impl Daemon {
             tokio::select! {
                 Some(happening) = happenings.recv() => self.take(happening),
                 Some(command) = requests.recv() => self.request(command),
-                Some(announced) = self.announcements.recv() => self.announced(announced),
+                Some(told) = self.told.recv() => self.told(told),
                 listed = self.polls.turn() => self.listed(listed),
                 () = tokio::time::sleep(wait) => {
                     self.decide(Event::Tick);

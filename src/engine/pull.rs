@@ -74,6 +74,46 @@ impl Engine {
         Ok(Some(info.id.to_string()))
     }
 
+    /// Brings a base into the storage that is to be exactly this, whatever its reference is at: `base` as the Containerfile
+    /// has it, the same in normal form, and the digest of its manifest, for a local reference the image's id. What is
+    /// here by that is not pulled, whatever the policy.
+    pub async fn pull_exactly(
+        &self,
+        runner: &Runner,
+        (base, reference, digest): (&str, &ImageRef, &Digest),
+        policy: Pull,
+        access: &PullAccess,
+        timeout: Duration,
+    ) -> Result<PulledBase, Failure> {
+        let exact = reference.with_digest(digest.clone());
+        let wanted = match reference.is_local() {
+            true => digest.to_string(),
+            false => exact.to_string(),
+        };
+        let trouble = |why: &str| format!("pull: {base} is to be {digest}, which is {why}");
+        let info = match self.inspect_image(runner, Step::Pull, &wanted).await? {
+            Some(here) => here,
+            None if reference.is_local() => {
+                let program = self.program();
+                let why = format!("not in the storage of {program} any more, and no registry has {LOCAL} names");
+                return Err(match policy {
+                    Pull::Never => Failure::failed(trouble(&why)),
+                    _ => Failure::errored(trouble(&why)),
+                });
+            }
+            None if policy == Pull::Never => {
+                let why = format!("not in the storage of {}, and pull = \"never\" is set", self.program());
+                return Err(Failure::failed(trouble(&why)));
+            }
+            None => self.pull_ref(runner, Step::Pull, &exact, access, timeout).await?,
+        };
+        Ok(PulledBase {
+            name: base.to_owned(),
+            info,
+            only_here: None,
+        })
+    }
+
     /// Pulls what the policy asks for, and says what is there now.
     pub async fn pull_bases(
         &self,

@@ -12,6 +12,7 @@ pub const JOB_VARIABLES: &[&str] = &[
     "BUILD_SHORT_COMMIT",
     "BUILD_NUMBER",
     "BUILD_REASON",
+    "BUILD_WAVE",
     "BUILD_DIR",
     "BUILD_PATH",
     "BUILD_DROP",

@@ -5,15 +5,13 @@ use super::env::{JobEnv, image_variables, job_env, project_variables};
 use super::render::{known_later, render};
 use super::report::{ImageReport, Report};
 use super::rsync;
-use super::stage::tidy;
 use super::work::{Finished, Work};
 use crate::config::Rsync;
-use crate::engine::Scope;
 use crate::git::{self, Checkout, Question};
 use crate::model::{
-    Digest, Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, Outcome, Step, error_chain,
+    Digest, Failure, FailureKind, Ground, ImageName, ImageRef, ImageResult, ImageStatus, Outcome, Step, error_chain,
 };
-use crate::process::{Cancel, Marker, Masks, Runner};
+use crate::process::{Marker, Masks, Runner};
 use crate::workdir::job_directory;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +23,10 @@ use std::time::Duration;
 pub async fn run(work: Work) -> Finished {
     let Work { job, layout, dir, .. } = &work;
     let path = layout.running(&job.project, &job.reference, dir);
-    let made = match &work.resume {
-        Some(_) => Ok(path.clone()),
-        None => job_directory(layout, &job.project, &job.reference, dir),
+    let is_there = work.resume.is_some() || work.abandoned.is_some() || work.goes_on && path.is_dir();
+    let made = match is_there {
+        true => Ok(path.clone()),
+        false => job_directory(layout, &job.project, &job.reference, dir),
     };
     let mut attempt = Attempt::new(&work, path);
     let result = match made {
@@ -53,6 +52,8 @@ pub(super) struct Attempt<'a> {
     pub directory: PathBuf,
     pub runner: Runner,
     pub report: Report,
+    /// What is built on.
+    pub ground: Ground,
     /// What became of the images so far.
     pub results: Vec<ImageResult>,
     /// Those that were built, with the names under which others may build FROM them.
@@ -93,6 +94,7 @@ impl<'a> Attempt<'a> {
             directory,
             runner,
             report,
+            ground: Ground::default(),
             results: Vec::new(),
             built: Vec::new(),
             failed: None,
@@ -107,11 +109,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Whether references of an image were moved, and others of it were not.
-    fn is_half_released(&self) -> bool {
+    pub(super) fn is_half_released(&self) -> bool {
         !self.void && self.results.iter().any(ImageResult::is_half_released)
     }
 
-    fn write_report(&self) {
+    pub(super) fn write_report(&self) {
         if !self.directory.is_dir() {
             return;
         }
@@ -142,12 +144,22 @@ impl<'a> Attempt<'a> {
             }
             _ => failure,
         });
-        self.report.end(result.as_ref().err().map(ToString::to_string));
+        // Waiting is no trouble.
+        let trouble = result
+            .as_ref()
+            .err()
+            .filter(|failure| failure.kind != FailureKind::Waiting);
+        self.report.end(trouble.map(ToString::to_string));
         result.map_err(|failure| (step, failure))
     }
 
     async fn steps(&mut self) -> Result<(), (Step, Failure)> {
         let project = &self.work.project;
+        if let Some(why) = &self.work.abandoned {
+            // Only the error callback needs the variables, and is told whatever is wrong with them.
+            let _ = self.setup();
+            return self.give_up(why);
+        }
         self.begin(Step::Setup)?;
         let env = self.setup();
         let env = self.end(Step::Setup, env)?;
@@ -155,14 +167,24 @@ impl<'a> Attempt<'a> {
             self.finish_release(plan.clone()).await?;
             return self.copy_and_tell(&env).await;
         }
-        self.begin(Step::Checkout)?;
-        let checked_out = self.checkout().await;
-        self.end(Step::Checkout, checked_out)?;
-        self.callback(Step::Prepare, project.prepare_callback.as_deref())
-            .await?;
+        if self.work.goes_on && self.checkout_dir().is_dir() {
+            self.runner.note(
+                Step::Checkout,
+                "goes on where it waited: the checkout is here, and prepared",
+            );
+        } else {
+            self.begin(Step::Checkout)?;
+            let checked_out = self.checkout().await;
+            self.end(Step::Checkout, checked_out)?;
+            self.callback(Step::Prepare, project.prepare_callback.as_deref())
+                .await?;
+        }
+        let planned = self
+            .read_and_learn(&env)
+            .await
+            .map_err(|failure| (Step::Pull, failure))?;
         // From the first look at a base until nothing is built on it any more.
         let held = self.work.engine.hold_images().await;
-        let planned = self.plan_images(&env).await.map_err(|failure| (Step::Pull, failure))?;
         self.build_images(&env, &planned).await?;
         drop(held);
         self.run(&env).await?;
@@ -260,7 +282,12 @@ impl<'a> Attempt<'a> {
             digest: result.digest.clone(),
             tags: built.tags.clone(),
             containerfile: built.containerfile.clone(),
-            bases: result.bases.iter().map(|base| base.name.clone()).collect(),
+            bases: result
+                .bases
+                .iter()
+                .filter(|base| base.needed.is_none())
+                .map(|base| base.name.clone())
+                .collect(),
         });
     }
 
@@ -360,93 +387,20 @@ impl<'a> Attempt<'a> {
     }
 
     /// The checkout, or the job's directory where there is none, or the workdir where not even that could be made.
-    fn callback_dir(&self) -> PathBuf {
+    pub(super) fn callback_dir(&self) -> PathBuf {
         let places = [self.checkout_dir(), self.directory.clone()];
         let there = places.into_iter().find(|place| place.is_dir());
         there.unwrap_or_else(|| self.work.layout.root().to_owned())
     }
-
-    /// Tidies up after what was cut off, tells the error callback, and finishes the report.
-    async fn close(&mut self, result: &Result<(), (Step, Failure)>) {
-        self.report.results(&self.results);
-        let Err((step, failure)) = result else {
-            tidy(&self.directory, true);
-            self.report.done(Outcome::Succeeded, None, false);
-            self.write_report();
-            return;
-        };
-        let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
-        let will_retry = failure.kind == FailureKind::Errored
-            && (self.is_half_released() || !self.work.last && !self.work.cancel.is_asked());
-        tidy(&self.directory, !self.announced || !interrupted && !will_retry);
-        if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
-            self.remove_containers().await;
-        }
-        if interrupted {
-            self.runner.note(
-                *step,
-                "interrupted: the daemon stops; the job runs again after the next start",
-            );
-            self.report.interrupted();
-            self.write_report();
-            return;
-        }
-        let outcome = failure.outcome();
-        self.runner.note(*step, &format!("{outcome}: {failure}"));
-        self.report
-            .done(outcome, Some((*step, failure.to_string())), will_retry);
-        self.write_report();
-        if let Some(argv) = &self.work.project.error_callback
-            && outcome.calls_error_callback()
-            && !will_retry
-        {
-            self.error_callback(argv, *step, failure, outcome).await;
-        }
-    }
-
-    async fn error_callback(&mut self, argv: &[String], step: Step, failure: &Failure, outcome: Outcome) {
-        let mut runner = self.runner.with_env([
-            ("BUILD_OUTCOME".into(), outcome.as_str().into()),
-            ("BUILD_STEP".into(), step.as_str().into()),
-            ("BUILD_ERROR".into(), OsString::from(&failure.message)),
-        ]);
-        if self.work.cancel.is_asked() {
-            // It tells of a cancel, and is not what was to be cancelled.
-            runner.cancel = self.work.stop.clone();
-        }
-        let timeout = self.work.project.callback_timeout;
-        self.report.begin(Step::ErrorCallback);
-        let told = callback(&runner, Step::ErrorCallback, argv, &self.callback_dir(), timeout).await;
-        self.report.end(told.as_ref().err().map(ToString::to_string));
-        self.write_report();
-        if let Err(error) = told {
-            let job = &self.work.job;
-            tracing::warn!(job = job.id.0, project = %job.project, %error, "the error_callback failed");
-        }
-    }
-
-    pub(super) async fn remove_containers(&self) {
-        let mut runner = self.runner.clone();
-        runner.cancel = Cancel::new();
-        match self
-            .work
-            .engine
-            .cleanup(&runner, Scope::Attempt(&self.runner.marker))
-            .await
-        {
-            Ok(cleaned) => tracing::debug!(
-                job = self.work.job.id.0,
-                ?cleaned,
-                "removed what a step left in the engine"
-            ),
-            Err(error) => {
-                tracing::error!(job = self.work.job.id.0, %error, "cannot remove what a step left in the engine");
-            }
-        }
-    }
 }
 
-async fn callback(runner: &Runner, step: Step, argv: &[String], cwd: &Path, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn callback(
+    runner: &Runner,
+    step: Step,
+    argv: &[String],
+    cwd: &Path,
+    timeout: Duration,
+) -> Result<(), Failure> {
     let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
     match runner.logged(step, &argv, cwd, timeout).await? {
         0 => Ok(()),

@@ -6,7 +6,7 @@ use super::build::Built;
 use super::prepare::Prepared;
 use crate::config::{Image, Pull, SecretFile};
 use crate::engine::{ImageInfo, PullAccess};
-use crate::model::{BaseUsed, Failure, ImageRef, Reason, Step};
+use crate::model::{BaseUsed, Digest, Failure, ImageRef, Reason, Step};
 use std::path::PathBuf;
 
 /// A base that is ready, and what stands in its place in the Containerfile.
@@ -21,9 +21,12 @@ impl Attempt<'_> {
         let mut ready = Vec::new();
         let mut elsewhere = Vec::new();
         for name in &prepared.bases {
-            match self.built_here(name) {
-                Some(built) => ready.push(self.base_of_this_job(prepared, name, built).await?),
-                None => elsewhere.push(name.clone()),
+            match (self.built_here(name), self.parent_of(name)) {
+                (Some(built), _) => ready.push(self.base_of_this_job(prepared, name, built).await?),
+                (None, Some((reference, parent))) => {
+                    ready.push(self.released_base(prepared, name, reference, parent).await?);
+                }
+                (None, None) => elsewhere.push(name.clone()),
             }
         }
         ready.extend(match self.work.kaniko {
@@ -31,11 +34,13 @@ impl Attempt<'_> {
             None => self.pull(prepared, &elsewhere).await?,
         });
         for base in &ready {
-            let digest = base.used.digests.first().or(base.used.id.as_ref());
-            if let Some(digest) = digest {
-                self.runner
-                    .note(Step::Pull, &format!("base {} is {digest}", base.used.name));
-            }
+            let BaseUsed { name, digests, id, .. } = &base.used;
+            let Some(digest) = digests.first().or(id.as_ref()) else {
+                continue;
+            };
+            let job = self.parent_of(name).filter(|_| base.used.sibling.is_none());
+            let by = job.map_or_else(String::new, |(_, parent)| format!(": released by job {}", parent.job));
+            self.runner.note(Step::Pull, &format!("base {name} is {digest}{by}"));
         }
         Ok(ready)
     }
@@ -107,8 +112,11 @@ impl Attempt<'_> {
     }
 
     /// What is missing only may stay as it is here, unless this job is for what is newer than that.
-    fn pull_policy(&self, image: &Image) -> Pull {
-        let is_for_newer = matches!(self.work.job.reason, Reason::BaseUpdated | Reason::PackagesUpdated);
+    pub(super) fn pull_policy(&self, image: &Image) -> Pull {
+        let is_for_newer = matches!(
+            self.work.job.reason,
+            Reason::BaseUpdated | Reason::PackagesUpdated | Reason::UpstreamRebuilt
+        );
         match image.pull {
             Pull::Missing if is_for_newer => Pull::Newer,
             pull => pull,
@@ -171,11 +179,7 @@ impl Attempt<'_> {
         for name in names {
             let trouble = |why: String| Failure::failed(format!("{}: {why}", Step::Pull));
             let reference = ImageRef::parse(name).map_err(|error| trouble(error.to_string()))?;
-            if reference.is_local() {
-                return Err(trouble(format!(
-                    "{name} is in an engine's storage, into which kaniko cannot see: use one of a registry"
-                )));
-            }
+            seen_by_kaniko(name, &reference)?;
             let digest = match reference.digest() {
                 Some(digest) => digest.clone(),
                 None => {
@@ -185,19 +189,7 @@ impl Attempt<'_> {
                     head.ok_or_else(none)?.digest
                 }
             };
-            ready.push(Ready {
-                pin: Some(reference.with_digest(digest.clone()).to_string()),
-                used: BaseUsed {
-                    name: name.clone(),
-                    reference: Some(reference),
-                    digests: vec![digest],
-                    id: None,
-                    diff_ids: Vec::new(),
-                    platform: None,
-                    sibling: None,
-                    needed: None,
-                },
-            });
+            ready.push(known_by_digest(name, reference, digest));
         }
         Ok(ready)
     }
@@ -219,5 +211,33 @@ impl Attempt<'_> {
             Ok((name.clone(), path))
         };
         image.secrets.iter().map(place).collect()
+    }
+}
+
+/// kaniko has no storage: what a local reference names it cannot have.
+pub(super) fn seen_by_kaniko(name: &str, reference: &ImageRef) -> Result<(), Failure> {
+    match reference.is_local() {
+        true => Err(Failure::failed(format!(
+            "{}: {name} is in an engine's storage, into which kaniko cannot see: use one of a registry",
+            Step::Pull
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// A base that whoever builds fetches by itself, by this digest.
+pub(super) fn known_by_digest(name: &str, reference: ImageRef, digest: Digest) -> Ready {
+    Ready {
+        pin: Some(reference.with_digest(digest.clone()).to_string()),
+        used: BaseUsed {
+            name: name.to_owned(),
+            reference: Some(reference),
+            digests: vec![digest],
+            id: None,
+            diff_ids: Vec::new(),
+            platform: None,
+            sibling: None,
+            needed: None,
+        },
     }
 }

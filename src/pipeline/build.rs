@@ -66,9 +66,12 @@ impl<'a> Attempt<'a> {
         let ready = self.bases(prepared).await;
         let ready = self.end(Step::Pull, ready)?;
         bases.extend(ready.iter().map(|base| base.used.clone()));
+        let needs = self.ground.needs.get(&prepared.image.name).cloned().unwrap_or_default();
+        bases.extend(needs.iter().cloned());
         self.begin(Step::Build)?;
         let built = self.build_for(planned, ready).await;
         let mut built = self.end(Step::Build, built)?;
+        built.result.bases.extend(needs);
         if let Some(staging) = &prepared.staging {
             self.begin(Step::Stage)?;
             let staged = self.stage(&mut built, staging).await;
@@ -182,7 +185,9 @@ impl<'a> Attempt<'a> {
             .inspect_image(runner, Step::Build, id.as_str())
             .await?
             .ok_or_else(|| Failure::errored(format!("{}: the image {id} is gone already", Step::Build)))?;
-        if image.source_date_epoch && prepared.unpinned.is_none() {
+        let base = prepared.final_base.as_deref();
+        let is_release = base.is_some_and(|base| self.parent_of(base).is_some());
+        if (image.source_date_epoch || is_release) && prepared.unpinned.is_none() {
             stands_on_its_base(prepared, &recipe.bases, &info)?;
         }
         Ok(Built {
@@ -199,14 +204,13 @@ impl<'a> Attempt<'a> {
     /// Whether layers that were built before may be used again.
     pub(super) fn uses_cache(&self, image: &Image) -> bool {
         let reason = self.work.job.reason;
-        if image.cache && reason.needs_no_cache() {
-            let why = format!(
-                "{}: without the layer cache, in which what a RUN fetches is as old as it was",
-                reason.as_str()
-            );
+        let is_forced = self.is_forced();
+        if image.cache && (reason.needs_no_cache() || is_forced) {
+            let why = if is_forced { "forced" } else { reason.as_str() };
+            let why = format!("{why}: without the layer cache, in which what a RUN fetches is as old as it was");
             self.runner.note(Step::Build, &why);
         }
-        image.cache && !reason.needs_no_cache()
+        image.cache && !reason.needs_no_cache() && !is_forced
     }
 
     async fn test(

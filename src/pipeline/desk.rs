@@ -1,8 +1,35 @@
 //! What an attempt has to tell while it runs, because it must be on record before it goes on.
+//!
+//! It must never go on without an answer: what it would build on, or move, is not its own to decide.
 
-use crate::model::{Failure, ImageRef, JobId, ReleasePlan, Step};
+use crate::model::{Failure, FailureKind, Ground, ImageRef, JobId, Learned, ReleasePlan, ReleaseStage, Step};
 use std::collections::BTreeSet;
 use tokio::sync::{mpsc, oneshot};
+
+/// What comes out of a desk.
+#[derive(Debug)]
+pub enum Told {
+    /// An attempt has read its checkout, and waits for the answer before it builds anything.
+    Learned {
+        /// Whose attempt.
+        job: JobId,
+        /// What it has read.
+        learned: Learned,
+        /// What it does now; an error if what it has learned could not be recorded.
+        answer: oneshot::Sender<Result<GoOn, String>>,
+    },
+    /// An attempt is about to release.
+    Announced(Announced),
+}
+
+/// How an attempt goes on once its edges are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GoOn {
+    /// It ends for now, and goes on later in the same directory. For what: `ruby: job 8 is running`.
+    Wait(String),
+    /// It builds, on this.
+    Go(Ground),
+}
 
 /// An attempt is about to release, and waits for the answer.
 #[derive(Debug)]
@@ -11,34 +38,65 @@ pub struct Announced {
     pub job: JobId,
     /// What, and to where.
     pub plan: ReleasePlan,
-    /// The references that are a newer job's by now and that stay as they are; an error if the plan could not be
-    /// recorded, with which nothing may be moved.
-    pub answer: oneshot::Sender<Result<BTreeSet<ImageRef>, String>>,
+    /// What it may move; an error if the plan could not be recorded, with which nothing may be moved.
+    pub answer: oneshot::Sender<Result<Permit, String>>,
+}
+
+/// What an attempt may do with what it has announced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// The references that are a newer job's by now and that stay as they are.
+    pub overtaken: BTreeSet<ImageRef>,
+    /// Whether references move now, or with the rest of a wave.
+    pub stage: ReleaseStage,
 }
 
 /// The way from attempts to whoever keeps the record.
 #[derive(Debug, Clone)]
-pub struct Desk(mpsc::UnboundedSender<Announced>);
+pub struct Desk(mpsc::UnboundedSender<Told>);
 
 impl Desk {
-    /// A desk, and where its announcements come out.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Announced>) {
+    /// A desk, and where what it is told comes out.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Told>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    /// Has a plan recorded. Answers with the references that must not be moved.
-    pub(super) async fn announce(&self, job: JobId, plan: ReleasePlan) -> Result<BTreeSet<ImageRef>, Failure> {
+    /// Tells what a checkout says. Answers with what is built on; that the attempt has to wait is a failure of this kind.
+    pub(super) async fn learned(&self, job: JobId, learned: Learned) -> Result<Ground, Failure> {
         let (answer, answered) = oneshot::channel();
-        let gone = || Failure::errored(format!("{}: the daemon is stopping", Step::Release));
-        self.0.send(Announced { job, plan, answer }).map_err(|_| gone())?;
-        match answered.await {
-            Ok(Ok(overtaken)) => Ok(overtaken),
-            Ok(Err(error)) => Err(Failure::errored(format!(
-                "{}: cannot record what is released: {error}",
-                Step::Release
-            ))),
-            Err(_) => Err(gone()),
+        self.tell(Step::Pull, Told::Learned { job, learned, answer })?;
+        match self.answer(Step::Pull, answered, "what the checkout says").await? {
+            GoOn::Go(ground) => Ok(ground),
+            GoOn::Wait(why) => Err(Failure::new(FailureKind::Waiting, why)),
         }
     }
+
+    /// Has a plan recorded. Answers with what may be moved.
+    pub(super) async fn announce(&self, job: JobId, plan: ReleasePlan) -> Result<Permit, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Step::Release, Told::Announced(Announced { job, plan, answer }))?;
+        self.answer(Step::Release, answered, "what is released").await
+    }
+
+    fn tell(&self, step: Step, told: Told) -> Result<(), Failure> {
+        self.0.send(told).map_err(|_| gone(step))
+    }
+
+    async fn answer<T>(
+        &self,
+        step: Step,
+        answered: oneshot::Receiver<Result<T, String>>,
+        what: &str,
+    ) -> Result<T, Failure> {
+        match answered.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failure::errored(format!("{step}: cannot record {what}: {error}"))),
+            Err(_) => Err(gone(step)),
+        }
+    }
+}
+
+fn gone(step: Step) -> Failure {
+    Failure::errored(format!("{step}: the daemon is stopping"))
 }

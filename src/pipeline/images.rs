@@ -1,4 +1,6 @@
 //! The way of a job's images: which are built, in which order, and what becomes of the others when one fails.
+//!
+//! Deciding about them must never ask an engine: nothing is held there yet.
 
 use super::attempt::Attempt;
 use super::build::Built;
@@ -15,21 +17,25 @@ pub(super) struct Planned<'a> {
     pub prepared: Prepared<'a>,
     /// Where it is released by this job.
     pub targets: BTreeSet<crate::model::ImageRef>,
-    choice: Choice,
+    pub choice: Choice,
     /// The places, in the same list, of those that it stands on.
-    upstreams: BTreeSet<usize>,
+    pub upstreams: BTreeSet<usize>,
     /// Another image of the project stands on it.
     pub stood_on: bool,
 }
 
 impl<'a> Attempt<'a> {
-    /// Reads all images and decides about each. In the order in which they are to be built.
-    pub(super) async fn plan_images(&self, env: &JobEnv) -> Result<Vec<Planned<'a>>, Failure> {
+    /// Reads all images and decides about each. In the order in which they are to be built. `default` is the branch that
+    /// the remote's HEAD points at, as far as that matters.
+    pub(super) async fn plan_images(
+        &self,
+        env: &JobEnv,
+        default: Option<&RefName>,
+    ) -> Result<Vec<Planned<'a>>, Failure> {
         let (work, checkout) = (self.work, self.checkout_dir());
-        let default = self.default_branch().await?;
         let mut prepared: Vec<Prepared<'a>> = Vec::new();
         for image in &work.project.images {
-            let releases = releases_on(image.release_refs.as_deref(), &work.job.reference, default.as_ref());
+            let releases = releases_on(image.release_refs.as_deref(), &work.job.reference, default);
             let runner = self.runner_of(image);
             prepared.push(prepare(&runner, env, &work.project, image, &checkout, releases).await?);
         }
@@ -38,11 +44,12 @@ impl<'a> Attempt<'a> {
         for prepared in &prepared {
             choices.push(match rebuild {
                 Some(rebuild) => chosen(&prepared.image.name, rebuild, work.job.reason),
-                None => self.choice(prepared, default.as_ref()).await?,
+                None => self.choice(prepared, default).await?,
             });
         }
         for gone in rebuild.iter().flat_map(|rebuild| rebuild.images.keys()) {
-            if prepared.iter().all(|prepared| prepared.image.name != *gone) {
+            let is_project = prepared.is_empty() && gone.as_str() == work.project.name.as_str();
+            if !is_project && prepared.iter().all(|prepared| prepared.image.name != *gone) {
                 let why = format!("{gone} is not rebuilt: the config does not have it any more");
                 self.runner.note(Step::Build, &why);
             }
@@ -65,7 +72,7 @@ impl<'a> Attempt<'a> {
             .enumerate()
             .map(|(at, (prepared, choice))| {
                 let planned = Planned {
-                    targets: prepared.targets(&work.job.reference, default.as_ref()),
+                    targets: prepared.targets(&work.job.reference, default),
                     stood_on: edges.iter().any(|ups| ups.contains(&at)),
                     upstreams: edges[at].iter().filter_map(|up| place_of(*up)).collect(),
                     prepared,
@@ -87,22 +94,6 @@ impl<'a> Attempt<'a> {
     fn last_good_job(&self, candidate: &Candidate<'_>) -> Option<JobId> {
         let key = (self.work.job.reference.clone(), candidate.image.name.clone());
         self.work.last_good.get(&key).map(|good| good.job)
-    }
-
-    /// The branch that the remote's HEAD points at, if any image needs to know.
-    async fn default_branch(&self) -> Result<Option<RefName>, Failure> {
-        let rebuild = self.work.job.rebuild.as_ref();
-        let needs = |image: &Image| {
-            let releases = !image.release.is_empty() && image.release_refs.is_none();
-            match rebuild {
-                Some(rebuild) => releases && rebuild.images.contains_key(&image.name),
-                None => releases || !image.watch.is_empty(),
-            }
-        };
-        match self.work.project.images.iter().any(needs) {
-            true => self.ask_default_branch().await,
-            false => Ok(None),
-        }
     }
 
     async fn choice(&self, prepared: &Prepared<'_>, default: Option<&RefName>) -> Result<Choice, Failure> {

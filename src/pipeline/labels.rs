@@ -48,6 +48,7 @@ impl Origin<'_> {
         if self.source_date.is_none() {
             own.push(("job", job.number.to_string()));
             own.push(("reason", job.reason.as_str().to_owned()));
+            own.push(("wave", job.wave.to_string()));
         }
         own.into_iter()
             .map(|(key, value)| (format!("pipelined.{key}"), value))

@@ -4,9 +4,11 @@
 //! result is not its business.
 
 mod access;
+mod alike;
 mod attempt;
 mod bases;
 mod build;
+mod close;
 mod compare;
 mod desk;
 mod env;
@@ -15,7 +17,9 @@ mod images;
 mod inside;
 mod kaniko;
 mod labels;
+mod learn;
 mod locks;
+mod parents;
 mod prepare;
 mod question;
 mod release;
@@ -31,7 +35,7 @@ mod work;
 pub use access::pull_access;
 pub use attempt::run;
 pub use build::scratch;
-pub use desk::{Announced, Desk};
+pub use desk::{Announced, Desk, GoOn, Permit, Told};
 pub use env::project_variables;
 pub use foresight::{Foresight, StandsOn};
 pub use inside::{Inside, inside};

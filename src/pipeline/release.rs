@@ -1,14 +1,16 @@
 //! Moving release references to what was built and found good: all of them, or none.
 //!
 //! The plan is on record before anything is pushed, all content is in all of its places before the first reference
-//! moves, and from then on nothing but the end of the daemon stops it. Whatever cuts it off, the next attempt finishes it
+//! moves, and from then on nothing but the end of the daemon stops it. That first move may have to wait for other jobs,
+//! with which it is made or not at all. Whatever cuts it off, the next attempt finishes it
 //! to the same digests. It must never move a reference that a newer job has moved, or is about to.
 
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::images::Planned;
 use crate::model::{
-    Content, Failure, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan, ReleaseStage, Step,
+    Content, Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan,
+    ReleaseStage, Step,
 };
 use crate::process::Runner;
 use crate::registry::{Archive, Manifest, RegistryError};
@@ -56,14 +58,34 @@ impl<'a> Attempt<'a> {
         let wanted: Wanted = planned
             .map(|image| (image.result.image.clone(), image.targets.clone()))
             .collect();
-        let released = self.carry_out(plan).await;
+        let may_move = plan.stage == ReleaseStage::Moving;
+        let released = self.carry_out(plan, may_move).await;
         self.not_released(&wanted, &released);
         self.end(Step::Release, released)
+    }
+
+    /// Ends without a release, of which the images that wait for one are told.
+    pub(super) fn give_up(&mut self, why: &str) -> Result<(), (Step, Failure)> {
+        self.begin(Step::Release)?;
+        let given_up = Err(Failure::failed(why));
+        if let Some(plan) = &self.work.resume {
+            let planned = plan.images.iter();
+            self.results = plan.others.clone();
+            self.results.extend(planned.clone().map(|image| image.result.clone()));
+            let wanted: Wanted = planned
+                .map(|image| (image.result.image.clone(), image.targets.clone()))
+                .collect();
+            self.not_released(&wanted, &given_up);
+        }
+        self.end(Step::Release, given_up)
     }
 
     /// What was to be released and is not, or not everywhere, must not pass for good.
     fn not_released(&mut self, wanted: &Wanted, released: &Result<(), Failure>) {
         let Err(failure) = released else { return };
+        if failure.kind == FailureKind::Waiting {
+            return;
+        }
         for (image, targets) in wanted {
             let Some(result) = self.results.iter_mut().find(|r| r.image == *image) else {
                 continue;
@@ -99,9 +121,10 @@ impl<'a> Attempt<'a> {
 
     /// Of a rebuild only what it has changed: what is not moved makes nothing stale.
     async fn release_what_is_new(&mut self, mut releasable: Releasable) -> Result<(), Failure> {
-        if self.work.job.rebuild.is_some() {
+        if self.work.job.rebuild.is_some() && !self.is_forced() {
             releasable = self.changed(releasable).await?;
         }
+        self.compare_with_releases(&mut releasable).await;
         match releasable.is_empty() {
             true => Ok(()),
             false => self.release_now(releasable).await,
@@ -137,18 +160,22 @@ impl<'a> Attempt<'a> {
             failure: self.failed.clone(),
             stage: ReleaseStage::Moving,
         };
-        self.carry_out(plan).await
+        self.carry_out(plan, false).await
     }
 
-    async fn carry_out(&mut self, plan: ReleasePlan) -> Result<(), Failure> {
+    /// `may_move` tells that it was settled before that references move now.
+    async fn carry_out(&mut self, plan: ReleasePlan, may_move: bool) -> Result<(), Failure> {
         let targets: BTreeSet<ImageRef> = plan.images.iter().flat_map(|image| image.targets.clone()).collect();
         let _turn = self.work.locks.take(targets, &self.runner.cancel).await?;
-        let overtaken = self.work.desk.announce(self.work.job.id, plan.clone()).await?;
+        let permit = self.work.desk.announce(self.work.job.id, plan.clone()).await?;
         self.announced = true;
+        if permit.stage != ReleaseStage::Moving && !may_move {
+            return self.gather(&plan).await;
+        }
         let mut ready: Vec<(PlannedRelease, Option<Manifest>)> = Vec::new();
         for mut image in plan.images {
             image.targets.retain(|target| {
-                let newer = overtaken.contains(target);
+                let newer = permit.overtaken.contains(target);
                 if newer {
                     let why = format!("{target} stays as it is: a newer job releases there");
                     self.runner.note(Step::Release, &why);
@@ -167,6 +194,15 @@ impl<'a> Attempt<'a> {
             self.move_references(&runner, image, manifest.as_ref()).await?;
         }
         Ok(())
+    }
+
+    /// Brings all content to all of its places, where it waits for the rest of the wave.
+    async fn gather(&mut self, plan: &ReleasePlan) -> Result<(), Failure> {
+        for image in &plan.images {
+            self.distribute(image).await?;
+        }
+        let why = Failure::new(FailureKind::Waiting, "what is to be released waits for its wave");
+        Err(self.waits(Step::Release, why))
     }
 
     /// Brings the content of an image to every repository that it is released in. No reference moves.

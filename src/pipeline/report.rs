@@ -141,6 +141,10 @@ impl Report {
         self.finish("interrupted");
     }
 
+    pub fn waiting(&mut self) {
+        self.finish("waiting");
+    }
+
     pub fn done(&mut self, outcome: Outcome, failure: Option<(Step, String)>, will_retry: bool) {
         self.outcome = Some(outcome);
         self.will_retry = will_retry;

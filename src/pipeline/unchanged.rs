@@ -104,7 +104,7 @@ impl Attempt<'_> {
     }
 
     /// What was built, in the form that registries get: an engine may show the same image in another one.
-    async fn as_registries_have_it(&self, built: &mut Built) -> Result<ImageContent, Failure> {
+    pub(super) async fn as_registries_have_it(&self, built: &mut Built) -> Result<ImageContent, Failure> {
         if matches!(built.content, Content::Engine(_)) {
             self.archive(built, Step::Release).await?;
         }
@@ -147,7 +147,7 @@ impl Attempt<'_> {
     }
 
     /// The config of an image on a registry; none of an index, and if it is not there.
-    async fn config_there(&self, image: &ImageRef) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) async fn config_there(&self, image: &ImageRef) -> Result<Option<Vec<u8>>, Failure> {
         let (registries, runner) = (&self.work.registries, &self.runner);
         let found = async {
             let manifest = registries.manifest(runner, image).await?;

@@ -25,6 +25,12 @@ pub struct Work {
     pub dir: String,
     /// A release that an earlier attempt began in this directory: only that is finished, nothing is built again.
     pub resume: Option<ReleasePlan>,
+    /// An earlier part of this attempt has waited in this directory: its checkout is there, unless somebody has removed it.
+    pub goes_on: bool,
+    /// Another project relies on this one.
+    pub is_needed: bool,
+    /// Why nothing of it is released: it only ends as failed, with this message.
+    pub abandoned: Option<String>,
     /// What the project's images were, on each of its refs, when they were last found good.
     pub last_good: BTreeMap<(RefName, ImageName), LastGood>,
     /// How to build it.

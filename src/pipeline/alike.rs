@@ -1,0 +1,83 @@
+//! Whether what is about to be released has the content of what was released before: then what stands on it is not stale.
+//!
+//! It exists so that a new commit that changes nothing of an image stops there. It must never keep a release back: where it
+//! cannot be told, the content is taken for different.
+
+use super::attempt::Attempt;
+use super::build::Built;
+use super::release::Releasable;
+use crate::model::{Digest, Failure, ImageContent, ImageRef, Step};
+use std::collections::BTreeSet;
+
+impl Attempt<'_> {
+    /// Whether this job releases also what has come out the same.
+    pub(super) fn is_forced(&self) -> bool {
+        self.work.job.rebuild.as_ref().is_some_and(|rebuild| rebuild.force)
+    }
+
+    /// Notes of each image that is about to be released whether its content is what was released before.
+    pub(super) async fn compare_with_releases(&mut self, releasable: &mut Releasable) {
+        for (built, targets) in releasable {
+            let name = built.result.image.clone();
+            let known = self.ground.released.get(&name).filter(|known| !known.is_empty());
+            let Some(known) = known.cloned() else { continue };
+            let note = match self.is_one_of(built, targets, &known).await {
+                Ok(true) => {
+                    built.result.alike = known.clone();
+                    "the content is that of what was released before: what stands on it is not built again".to_owned()
+                }
+                Ok(false) => "the content is not that of what was released before".to_owned(),
+                Err(failure) => {
+                    format!("it cannot be compared with what was released before, and is taken for new: {failure}")
+                }
+            };
+            self.runner.note(Step::Release, &format!("{name}: {note}"));
+            if let Some(result) = self.results.iter_mut().find(|result| result.image == name) {
+                result.alike.clone_from(&built.result.alike);
+                // As far as that was learned meanwhile.
+                result.digest.clone_from(&built.result.digest);
+            }
+        }
+    }
+
+    /// All that is known has one content: the first that is there still decides.
+    async fn is_one_of(
+        &self,
+        built: &mut Built,
+        targets: &BTreeSet<ImageRef>,
+        known: &BTreeSet<Digest>,
+    ) -> Result<bool, Failure> {
+        let Some(place) = targets.iter().find(|target| !target.is_local()) else {
+            return self.is_one_of_the_storage(built, known).await;
+        };
+        let ours = self.as_registries_have_it(built).await?;
+        if built
+            .result
+            .digest
+            .as_ref()
+            .is_some_and(|digest| known.contains(digest))
+        {
+            return Ok(true);
+        }
+        for digest in known {
+            let Some(blob) = self.config_there(&place.with_digest(digest.clone())).await? else {
+                continue;
+            };
+            if let Ok(there) = ImageContent::read(&blob) {
+                return Ok(ours.difference(&there).is_none());
+            }
+        }
+        Ok(false)
+    }
+
+    async fn is_one_of_the_storage(&self, built: &Built, known: &BTreeSet<Digest>) -> Result<bool, Failure> {
+        let Some(ours) = &built.info else { return Ok(false) };
+        for id in known {
+            let there = self.work.engine.inspect_image(&self.runner, Step::Release, id.as_str());
+            if let Some(there) = there.await? {
+                return Ok(ours.content.difference(&there.content).is_none());
+            }
+        }
+        Ok(false)
+    }
+}
