@@ -24,6 +24,9 @@ const RUN_LABELS: &[&str] = &[
     "pipelined.wave",
 ];
 
+/// Says from which commit an image was built. What is built on it says so itself.
+const COMMIT_LABEL: &str = "org.opencontainers.image.revision";
+
 /// What docker's builder writes into a config of the container that it built in.
 const BUILD_LEFTOVERS: &[&str] = &[
     "AttachStderr",
@@ -92,6 +95,15 @@ impl ImageContent {
     /// Its layers, unpacked, from the bottom up.
     pub fn diff_ids(&self) -> &[Digest] {
         &self.diff_ids
+    }
+
+    /// The same whatever commit it was built from: as what stands on it sees it.
+    pub fn of_any_commit(&self) -> Self {
+        let mut config = self.config.clone();
+        if let Some(labels) = config.get_mut("Labels").and_then(Value::as_object_mut) {
+            labels.remove(COMMIT_LABEL);
+        }
+        Self::new(self.platform.clone(), self.diff_ids.clone(), config)
     }
 
     /// What the first difference is, for people; none if there is none.
@@ -177,6 +189,18 @@ mod tests {
         });
         assert_eq!(blob(|_| {}), same);
         assert_eq!(blob(|_| {}).difference(&same), None);
+    }
+
+    #[test]
+    fn the_commit_counts_only_if_it_is_asked_for() {
+        let of = |commit: &str| blob(|b| b["config"]["Labels"][COMMIT_LABEL] = json!(commit));
+        assert_eq!(of("1").difference(&of("2")).unwrap(), "its config differs: Labels");
+        assert_eq!(of("1").of_any_commit(), of("2").of_any_commit());
+        assert_eq!(of("1").of_any_commit(), blob(|_| {}));
+        let other = blob(|b| b["config"]["Labels"] = json!({ "a": "c", COMMIT_LABEL: "1" }));
+        assert!(other.of_any_commit().difference(&of("1").of_any_commit()).is_some());
+        let nothing_else = blob(|b| b["config"] = json!({ "Labels": { COMMIT_LABEL: "1" } }));
+        assert_eq!(nothing_else.of_any_commit(), blob(|b| b["config"] = Value::Null));
     }
 
     #[test]

@@ -2,12 +2,17 @@
 //!
 //! It exists so that a new commit that changes nothing of an image stops there. It must never keep a release back: where it
 //! cannot be told, the content is taken for different.
+//!
+//! From which commit it was built does not count here: what stands on it says that of itself.
 
 use super::attempt::Attempt;
 use super::build::Built;
 use super::release::Releasable;
 use crate::model::{Digest, Failure, ImageContent, ImageRef, Step};
 use std::collections::BTreeSet;
+
+/// Why there is nothing to compare with.
+const GONE: &str = "that is not there any more";
 
 impl Attempt<'_> {
     /// Whether this job releases also what has come out the same.
@@ -21,12 +26,12 @@ impl Attempt<'_> {
             let name = built.result.image.clone();
             let known = self.ground.released.get(&name).filter(|known| !known.is_empty());
             let Some(known) = known.cloned() else { continue };
-            let note = match self.is_one_of(built, targets, &known).await {
-                Ok(true) => {
+            let note = match self.differs(built, targets, &known).await {
+                Ok(None) => {
                     built.result.alike = known.clone();
                     "the content is that of what was released before: what stands on it is not built again".to_owned()
                 }
-                Ok(false) => "the content is not that of what was released before".to_owned(),
+                Ok(Some(why)) => format!("the content is not that of what was released before: {why}"),
                 Err(failure) => {
                     format!("it cannot be compared with what was released before, and is taken for new: {failure}")
                 }
@@ -40,15 +45,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// All that is known has one content: the first that is there still decides.
-    async fn is_one_of(
+    /// How what was built differs from what is known, which all has one content: the first that is there still decides.
+    async fn differs(
         &self,
         built: &mut Built,
         targets: &BTreeSet<ImageRef>,
         known: &BTreeSet<Digest>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let Some(place) = targets.iter().find(|target| !target.is_local()) else {
-            return self.is_one_of_the_storage(built, known).await;
+            return self.differs_in_storage(built, known).await;
         };
         let ours = self.as_registries_have_it(built).await?;
         if built
@@ -57,27 +62,29 @@ impl Attempt<'_> {
             .as_ref()
             .is_some_and(|digest| known.contains(digest))
         {
-            return Ok(true);
+            return Ok(None);
         }
         for digest in known {
             let Some(blob) = self.config_there(&place.with_digest(digest.clone())).await? else {
                 continue;
             };
             if let Ok(there) = ImageContent::read(&blob) {
-                return Ok(ours.difference(&there).is_none());
+                return Ok(ours.of_any_commit().difference(&there.of_any_commit()));
             }
         }
-        Ok(false)
+        Ok(Some(GONE.to_owned()))
     }
 
-    async fn is_one_of_the_storage(&self, built: &Built, known: &BTreeSet<Digest>) -> Result<bool, Failure> {
-        let Some(ours) = &built.info else { return Ok(false) };
+    async fn differs_in_storage(&self, built: &Built, known: &BTreeSet<Digest>) -> Result<Option<String>, Failure> {
+        let Some(ours) = &built.info else {
+            return Ok(Some("what was built is not in the engine's storage".to_owned()));
+        };
         for id in known {
             let there = self.work.engine.inspect_image(&self.runner, Step::Release, id.as_str());
             if let Some(there) = there.await? {
-                return Ok(ours.content.difference(&there.content).is_none());
+                return Ok(ours.content.of_any_commit().difference(&there.content.of_any_commit()));
             }
         }
-        Ok(false)
+        Ok(Some(GONE.to_owned()))
     }
 }
