@@ -169,7 +169,7 @@ impl Looking<'_> {
         Ok(
             match origin(&self.project.name, &found.annotations, &found.labels, platform) {
                 Origin::Ours(bases) => (Evidence::OurLabels, bases),
-                Origin::Base(base) => (Evidence::BaseLabels, vec![base]),
+                Origin::Base(base) => (Evidence::BaseLabels, vec![*base]),
                 Origin::Name(name) => by_name(name),
                 Origin::Nothing => match self.final_base().await? {
                     Some(name) => by_name(name),

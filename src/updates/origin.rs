@@ -16,7 +16,7 @@ pub(super) enum Origin {
     /// By the labels of a build by us: all that it stands on.
     Ours(Vec<BaseUsed>),
     /// By `org.opencontainers.image.base.*`: the one that its last stage stands on.
-    Base(BaseUsed),
+    Base(Box<BaseUsed>),
     /// The same, without saying which state of it.
     Name(String),
     /// Nothing.
@@ -58,7 +58,7 @@ pub(super) fn origin(project: &ProjectName, annotations: &Texts, labels: &Texts,
         };
         let digest = texts.get(DIGEST).and_then(|digest| Digest::new(digest.as_str()).ok());
         return match digest {
-            Some(digest) => Origin::Base(base(name.clone(), Some(digest), platform)),
+            Some(digest) => Origin::Base(Box::new(base(name.clone(), Some(digest), platform))),
             None => Origin::Name(name.clone()),
         };
     }
