@@ -79,6 +79,7 @@ success_callback = ['sh', '-c', 'exit 3']
     let dir = site.wait_built("p", "refs/heads/main", &commit);
     let running = dir.with_file_name(format!("{}.tmp", short(&commit)));
     let number = build_json(&dir)["number"].to_string();
+    let wave = build_json(&dir)["job"].to_string();
     for callback in ["prepare", "success"] {
         let env = dumped_env(&dir.join(callback));
         let path = |name: &str| running.join(name).display().to_string();
@@ -92,6 +93,7 @@ success_callback = ['sh', '-c', 'exit 3']
             ("BUILD_SHORT_COMMIT", short(&commit)),
             ("BUILD_NUMBER", &number),
             ("BUILD_REASON", "new commit"),
+            ("BUILD_WAVE", &wave),
             ("BUILD_DIR", running.to_str().unwrap()),
             ("BUILD_PATH", &path("build")),
             ("BUILD_DROP", &path("drop")),

@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use std::path::Path;
 
 /// What is another in each job.
-const EACH_JOBS_OWN: [&str; 6] = [
+const EACH_JOBS_OWN: [&str; 7] = [
     "BUILD_NUMBER",
     "BUILD_REASON",
+    "BUILD_WAVE",
     "BUILD_DIR",
     "BUILD_PATH",
     "BUILD_DROP",

@@ -44,18 +44,20 @@ impl<'a> Attempt<'a> {
         let learned = self.learned(&planned, &remotes, is_default);
         match self.work.desk.learned(self.work.job.id, learned).await {
             Ok(ground) => self.ground = ground,
-            Err(failure) if failure.kind == FailureKind::Waiting => return Err(self.waits(Step::Pull, failure)),
+            Err(failure) if failure.kind == FailureKind::Waiting => {
+                return Err(self.waits(Step::Pull, &format!("waits: {failure}"), failure));
+            }
             Err(failure) => return Err(failure),
         }
         Ok(planned)
     }
 
     /// Says that the attempt ends for now, unless somebody wants it to end for good.
-    pub(super) fn waits(&self, step: Step, failure: Failure) -> Failure {
+    pub(super) fn waits(&self, step: Step, note: &str, failure: Failure) -> Failure {
         if self.work.cancel.is_asked() {
             return Failure::new(FailureKind::Cancelled, format!("{step}: cancelled"));
         }
-        self.runner.note(step, &format!("waits: {failure}"));
+        self.runner.note(step, note);
         failure
     }
 

@@ -201,8 +201,9 @@ impl<'a> Attempt<'a> {
         for image in &plan.images {
             self.distribute(image).await?;
         }
-        let why = Failure::new(FailureKind::Waiting, "what is to be released waits for its wave");
-        Err(self.waits(Step::Release, why))
+        let why = Failure::new(FailureKind::Waiting, "waits for its wave");
+        let note = "waits for its wave: what is to be released is in all of its places, and no reference moves";
+        Err(self.waits(Step::Release, note, why))
     }
 
     /// Brings the content of an image to every repository that it is released in. No reference moves.

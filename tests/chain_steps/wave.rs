@@ -46,8 +46,9 @@ async fn gathers_then_moves() {
     let scene = Scene::new("FROM scratch\nCOPY data /data\n");
     let config = scene.config(&project(&scene));
     let ended = scene.run(scene.work(&config, 1), gathering()).await;
-    ended.failed(Step::Release, FailureKind::Waiting);
-    ended.says("waits for its wave");
+    let failure = ended.failed(Step::Release, FailureKind::Waiting);
+    assert_eq!(failure.message, "waits for its wave");
+    ended.says("release: waits for its wave: ");
     assert_eq!(ended.report["state"], "waiting");
     assert!(
         ended
@@ -106,7 +107,7 @@ async fn gathers_then_moves() {
     assert!(!moved.dir.join(".release").exists());
     assert_eq!(text(&scene.bench.scratch.join("erred")), "");
     assert_eq!(text(&scene.bench.scratch.join("succeeded")), "succeeded  \n");
-    moved.says("what is to be released waits for its wave");
+    moved.says("waits for its wave: what is to be released is in all of its places");
 }
 
 #[tokio::test]
