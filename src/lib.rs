@@ -14,7 +14,9 @@
 //! - [`tls`]: how TLS is spoken, to remotes and registries alike
 //! - [`registry`]: what references point at, and bringing images there
 //! - [`pipeline`]: the steps of a job
+//! - [`poke`]: telling whoever builds elsewhere
 //! - [`updates`]: whether there is something new below released images
+//! - [`hooks`]: what the webhooks of others say
 //! - [`api`]: what the command line and the daemon say to each other
 //! - [`daemon`]: the loop that brings all of it together
 //! - [`cli`]: one file a verb
@@ -27,8 +29,10 @@ pub mod containerfile;
 pub mod daemon;
 pub mod engine;
 pub mod git;
+pub mod hooks;
 pub mod model;
 pub mod pipeline;
+pub mod poke;
 pub mod process;
 pub mod reconcile;
 pub mod registry;

@@ -4,7 +4,7 @@
 mod support;
 
 use pipelined::api::{
-    Cancelled, ClientError, Command, DaemonStatus, Polled, Queued, Refused, Reloaded, SOCKET, UpdatesRound,
+    Cancelled, ClientError, Command, DaemonStatus, Looks, Polled, Queued, Refused, Reloaded, SOCKET, UpdatesRound,
     UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::answering::Answering;
 use tokio::sync::mpsc;
@@ -78,6 +79,7 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
                     limit: 2,
                     config: "/c".to_owned(),
                     registries: Vec::new(),
+                    hooks: Default::default(),
                     polls: Default::default(),
                 };
                 answer.send(Ok(status)).unwrap();
@@ -99,6 +101,13 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
                 true => answer.send(Ok(UpdatesStarted { round: 4 })).unwrap(),
                 false => answer.send(Err(Refused("no such image".to_owned()))).unwrap(),
             },
+            Command::Hook { hints, answer, .. } => {
+                let looks = Looks {
+                    projects: hints.len(),
+                    bases: 0,
+                };
+                answer.send(Ok(looks)).unwrap();
+            }
             Command::UpdatesRound { round, answer } => {
                 let round = UpdatesRound {
                     done: 1,
@@ -295,7 +304,7 @@ async fn in_a_runtime_directory_the_workdir_has_a_link() {
         let (tx, rx) = mpsc::channel(8);
         tokio::spawn(answer(rx));
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, tx, shutdown.clone()));
+        let server = tokio::spawn(serve(listener, tx, Arc::default(), shutdown.clone()));
         assert_eq!(mode(&runtime.join(SOCKET)), 0o600);
         assert_eq!(workdir.join(SOCKET).read_link().unwrap(), runtime.join(SOCKET));
         let path = workdir.clone();

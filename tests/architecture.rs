@@ -44,11 +44,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    ("poke", &["process", "tls", "config", "model"]),
     ("api", &["model"]),
+    ("hooks", &["model"]),
+    ("api", &["hooks", "model"]),
     (
         "daemon",
         &[
             "api",
+            "poke",
+            "hooks",
             "updates",
             "pipeline",
             "engine",
@@ -164,9 +169,9 @@ fn only_process_starts_children() {
 }
 
 #[test]
-fn reconcile_and_containerfile_are_pure() {
+fn reconcile_containerfile_and_hooks_are_pure() {
     for (module, file, text) in modules() {
-        if !matches!(module.as_str(), "reconcile" | "containerfile") {
+        if !matches!(module.as_str(), "reconcile" | "containerfile" | "hooks") {
             continue;
         }
         for effect in [

@@ -1,7 +1,9 @@
 //! Requests to the daemon.
 
+use super::message::Looks;
 use super::updates::{UpdatesAsked, UpdatesRound, UpdatesStarted};
-use crate::model::{JobId, ProjectName};
+use crate::hooks::Hint;
+use crate::model::{JobId, ProjectName, Sender};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -56,6 +58,15 @@ pub enum Command {
         /// So.
         answer: Answer<UpdatesRound>,
     },
+    /// Somebody says that something has changed.
+    Hook {
+        /// Who.
+        sender: Sender,
+        /// What.
+        hints: Vec<Hint>,
+        /// How much of it is looked at.
+        answer: Answer<Looks>,
+    },
     /// Read the config again, as HUP does. Refused with the diagnostics if it is bad.
     Reload(Answer<String>),
 }
@@ -80,6 +91,22 @@ pub struct DaemonStatus {
     /// Registries that count what is pulled, or that do not want to be asked for a while.
     #[serde(default)]
     pub registries: Vec<RegistryStatus>,
+    /// What has come of webhooks.
+    #[serde(default)]
+    pub hooks: HookStatus,
+}
+
+/// Webhooks since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Where they are taken by TCP.
+    pub listen: Option<String>,
+    /// Those that were heard, whatever they name.
+    pub accepted: u64,
+    /// Those without the right secret, and those that make no sense.
+    pub refused: u64,
+    /// Those that were too many.
+    pub limited: u64,
 }
 
 /// What a registry has said of its limits.

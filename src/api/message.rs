@@ -52,6 +52,22 @@ pub struct Polled {
     pub remotes: usize,
 }
 
+/// The answer to a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poked {
+    /// How much is looked at now.
+    pub poked: Looks,
+}
+
+/// What is looked at because of a hook.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    /// Projects whose remotes are asked.
+    pub projects: usize,
+    /// Bases of images.
+    pub bases: usize,
+}
+
 /// The answer to `POST /reload`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reloaded {

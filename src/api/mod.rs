@@ -3,16 +3,21 @@
 //!
 //! Nothing here decides anything: a request becomes a [`Command`] in the daemon's channel, and its answer goes back.
 
+mod bucket;
 mod client;
 mod command;
+mod hooks;
+mod listen;
 mod message;
 mod server;
 mod socket;
 mod updates;
 
 pub use client::{ClientError, DEADLINE, call, call_within};
-pub use command::{Answer, Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
-pub use message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+pub use command::{Answer, Command, DaemonStatus, HookStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
+pub use hooks::{Hooks, Secret};
+pub use listen::listen;
+pub use message::{BuildAsked, CancelAsked, Cancelled, Looks, Poked, PollAsked, Polled, Queued, Reloaded};
 pub use server::serve;
 pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};
 pub use updates::{

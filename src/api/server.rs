@@ -4,6 +4,7 @@
 //! deadline, and every answer is JSON, errors too: `{"error": "…"}`.
 
 use super::command::{Answer, Command, Refused};
+use super::hooks::{Hooks, trusted};
 use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
 use super::updates::UpdatesAsked;
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -30,8 +32,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 type Sender = mpsc::Sender<Command>;
 
 /// Serves until the token is cancelled, and a moment longer for those who wait for an answer.
-pub async fn serve(listener: UnixListener, tx: Sender, shutdown: CancellationToken) -> std::io::Result<()> {
-    let server = axum::serve(listener, router(tx)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+pub async fn serve(
+    listener: UnixListener,
+    tx: Sender,
+    hooks: Arc<Hooks>,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let server = axum::serve(listener, router(tx, hooks)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = async { server.await } => ended,
         () = async {
@@ -41,7 +48,8 @@ pub async fn serve(listener: UnixListener, tx: Sender, shutdown: CancellationTok
     }
 }
 
-fn router(tx: Sender) -> Router {
+fn router(tx: Sender, hooks: Arc<Hooks>) -> Router {
+    let hooks = trusted(hooks, tx.clone());
     Router::new()
         .route("/status", get(status))
         .route("/build", post(build))
@@ -50,6 +58,7 @@ fn router(tx: Sender) -> Router {
         .route("/reload", post(reload))
         .route("/updates", post(updates))
         .route("/updates/{round}", get(updates_round))
+        .merge(hooks)
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is no such request") })
         .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "not with this method") })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -138,6 +147,6 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unclear> {
     serde_json::from_slice(body).map_err(Unclear)
 }
 
-fn error(status: StatusCode, why: &str) -> Response {
+pub(super) fn error(status: StatusCode, why: &str) -> Response {
     (status, Json(serde_json::json!({ "error": why }))).into_response()
 }

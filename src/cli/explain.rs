@@ -5,6 +5,7 @@
 use super::common::{ConfigArgs, Exit};
 use super::kept::kept;
 use super::place::{Place, must_be_known};
+use super::poke_view::{PokedView, poked};
 use super::refs;
 use super::style::{Style, plain};
 use super::time::{ago, length};
@@ -13,7 +14,7 @@ use super::update_summary::NewsView;
 use super::view::{JobView, TroubleView};
 use super::waiting::waits_for;
 use crate::config::Project;
-use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName};
+use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName, full_name};
 use crate::reconcile::is_selected;
 use crate::store::{JobFilter, Store};
 use crate::workdir::Layout;
@@ -75,6 +76,8 @@ struct RefStory {
     updates: Vec<NewsView>,
     /// Images that are released from it and not kept up to date, and why.
     not_kept: BTreeMap<ImageName, String>,
+    /// Who outside is told of what is released from it.
+    pokes: Vec<PokedView>,
 }
 
 #[derive(Serialize)]
@@ -114,11 +117,14 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     let mut stories = Vec::new();
     let state = store.load_state()?;
     let runs = place.daemon.is_some() || place.silent.is_some();
+    let mut pokes = poked(store, &state, place.config.as_ref(), Some(project))?;
     for reference in wanted {
+        let of_ref = pokes.extract_if(.., |poked| poked.reference == reference).collect();
         let (updates, not_kept) = kept(project, &reference, place.config.as_ref(), &state, runs);
         stories.push(RefStory {
             updates,
             not_kept,
+            pokes: of_ref,
             ..story(project, reference, configured, place, store)?
         });
     }
@@ -209,6 +215,7 @@ fn story(
         images,
         updates: Vec::new(),
         not_kept: BTreeMap::new(),
+        pokes: Vec::new(),
     })
 }
 
@@ -245,6 +252,10 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         }
         for (image, why) in &story.not_kept {
             writeln!(out, "  image {image}: released, and not kept up to date: {why}")?;
+        }
+        for poked in &story.pokes {
+            let told = plain(&poked.story(view.daemon, now));
+            writeln!(out, "  image {} pokes {told}", full_name(&poked.project, &poked.image))?;
         }
         for job in &story.jobs {
             print_job(out, job, style, now)?;

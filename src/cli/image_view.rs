@@ -1,5 +1,6 @@
 //! What there is to say of one image on one ref. Pure.
 
+use super::poke_view::PokedView;
 use crate::api::ImageUpdates;
 use crate::config::Project;
 use crate::model::{
@@ -45,6 +46,8 @@ pub(super) struct ImageView {
     pub unchanged: Option<Verified>,
     /// What is new below it; none if it is not released, or not kept up to date.
     pub updates: Option<ImageUpdates>,
+    /// Who outside is told of its releases.
+    pub pokes: Vec<PokedView>,
 }
 
 /// A build that came to the content that is there.
@@ -96,6 +99,7 @@ impl ImageView {
             bases: Vec::new(),
             unchanged: None,
             updates: None,
+            pokes: Vec::new(),
         }
     }
 

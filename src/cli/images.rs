@@ -5,6 +5,7 @@
 use super::common::{ConfigArgs, Exit};
 use super::image_view::{ImageView, RefStands, state_of};
 use super::place::{Place, must_be_known};
+use super::poke_view::{PokedView, poked};
 use super::style::{Style, plain};
 use super::time::ago;
 use super::update_story;
@@ -60,7 +61,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         serde_json::to_writer_pretty(&mut out, &views)?;
         writeln!(out)?;
     } else {
-        print(&mut out, &views, Timestamp::now())?;
+        let runs = place.daemon.is_some() || place.silent.is_some();
+        print(&mut out, &views, runs, Timestamp::now())?;
     }
     out.flush()?;
     Ok(Exit::Fine.into())
@@ -149,6 +151,16 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
             views.push(view);
         }
     }
+    if let Some(store) = store {
+        let mut pokes = poked(store, &state, place.config.as_ref(), only)?;
+        for view in &mut views {
+            let is_of = |poked: &mut PokedView| {
+                (&poked.project, &poked.image) == (&view.project, &view.image)
+                    && view.reference.as_ref() == Some(&poked.reference)
+            };
+            view.pokes = pokes.extract_if(.., is_of).collect();
+        }
+    }
     Ok(views)
 }
 
@@ -194,7 +206,7 @@ fn newest_live<'a>(live: &'a [Job], project: &ProjectName, reference: &RefName) 
     of_ref.min_by_key(|job| (!job.is_running(), job.place))
 }
 
-fn print(out: &mut impl Write, views: &[ImageView], now: Timestamp) -> std::io::Result<()> {
+fn print(out: &mut impl Write, views: &[ImageView], runs: bool, now: Timestamp) -> std::io::Result<()> {
     if views.is_empty() {
         return writeln!(out, "No project of the config builds an image.");
     }
@@ -235,12 +247,12 @@ fn print(out: &mut impl Write, views: &[ImageView], now: Timestamp) -> std::io::
         if let Some(origin) = view.updates.as_ref().and_then(update_story::origin) {
             writeln!(out, "  built     {}", plain(&origin))?;
         }
-        print_below(out, view, now)?;
+        print_below(out, view, runs, now)?;
     }
     Ok(())
 }
 
-fn print_below(out: &mut impl Write, view: &ImageView, now: Timestamp) -> std::io::Result<()> {
+fn print_below(out: &mut impl Write, view: &ImageView, runs: bool, now: Timestamp) -> std::io::Result<()> {
     let name = |name: &str, digest: Option<&Digest>| {
         let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
         plain(&format!("{name}{digest}"))
@@ -254,6 +266,9 @@ fn print_below(out: &mut impl Write, view: &ImageView, now: Timestamp) -> std::i
     for base in view.bases.iter().filter(|_| bases.is_empty()) {
         let digest = base.digests.first().or(base.id.as_ref());
         writeln!(out, "  base      {}", name(&base.name, digest))?;
+    }
+    for poked in &view.pokes {
+        writeln!(out, "  pokes     {}", plain(&poked.story(runs, now)))?;
     }
     let Some(updates) = &view.updates else { return Ok(()) };
     if let Some(inside) = &updates.packages {

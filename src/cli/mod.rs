@@ -22,6 +22,7 @@ mod man;
 mod news;
 mod place;
 mod plan;
+mod poke_view;
 mod poll;
 mod refs;
 mod reload;

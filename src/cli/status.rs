@@ -2,12 +2,13 @@
 
 use super::common::{ConfigArgs, Exit};
 use super::place::{Place, must_be_known};
+use super::poke_view::{PokedView, poked};
 use super::style::{Style, plain};
 use super::table::Table;
 use super::time::{age, ago, length, until};
 use super::update_summary::UpdatesView;
 use super::view::{JobView, ProjectView, RefView, StatusView, TroubleView, shown_remote};
-use crate::api::{DaemonStatus, RegistryStatus};
+use crate::api::{DaemonStatus, HookStatus, RegistryStatus};
 use crate::model::{ProjectName, RefName};
 use crate::store::{JobFilter, Store, StoreError};
 use crate::workdir::Layout;
@@ -72,10 +73,14 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut troubles = BTreeMap::new();
     let mut jobs = Vec::new();
     let mut updates = None;
+    let mut pokes = Vec::new();
     if let Some(store) = store {
+        let state = store.load_state()?;
         if let Some(config) = &place.config {
-            updates = UpdatesView::new(&store.load_state()?, config, only, runs(place), Timestamp::now());
+            updates = UpdatesView::new(&state, config, only, runs(place), Timestamp::now());
         }
+        pokes = poked(store, &state, place.config.as_ref(), only)?;
+        pokes.retain(PokedView::is_trouble);
         for record in store.newest_jobs(only)? {
             let job = JobView::new(record, &layout);
             newest
@@ -130,6 +135,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         projects,
         jobs,
         updates,
+        pokes,
     })
 }
 
@@ -185,6 +191,16 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     if let Some(updates) = &view.updates {
         updates.print(out, runs(place), style, now)?;
     }
+    if !view.pokes.is_empty() {
+        writeln!(out, "\n{}:", style.strong("Pokes that were not taken"))?;
+    }
+    for poked in &view.pokes {
+        let line = format!("{}: {}", poked.title(), poked.story(runs(place), now));
+        writeln!(out, "  {}", plain(&line))?;
+    }
+    if let Some(said) = view.daemon.as_ref().and_then(|daemon| hooks(&daemon.hooks)) {
+        writeln!(out, "\n{}: {said}", style.strong("webhooks"))?;
+    }
     for registry in view.daemon.iter().flat_map(|daemon| &daemon.registries) {
         writeln!(
             out,
@@ -194,6 +210,24 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
         )?;
     }
     print_queue(out, view, style, now)
+}
+
+/// Nothing where none are taken by TCP and none came by the socket.
+fn hooks(hooks: &HookStatus) -> Option<String> {
+    let HookStatus {
+        listen,
+        accepted,
+        refused,
+        limited,
+    } = hooks;
+    if listen.is_none() && accepted + refused + limited == 0 {
+        return None;
+    }
+    let listen = listen.as_ref().map(|at| format!("taken on {}; ", plain(at)));
+    let listen = listen.unwrap_or_default();
+    Some(format!(
+        "{listen}since the start {accepted} accepted, {refused} refused, {limited} too many"
+    ))
 }
 
 fn limits(registry: &RegistryStatus, now: Timestamp) -> String {

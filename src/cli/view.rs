@@ -2,6 +2,7 @@
 //!
 //! These names are a promise: a field may be added, none may go or change its meaning. No credential is in them.
 
+use super::poke_view::PokedView;
 use super::style::plain;
 use super::time::{ago, until};
 use super::update_summary::UpdatesView;
@@ -24,6 +25,8 @@ pub(super) struct StatusView {
     pub jobs: Vec<JobView>,
     /// None if nothing released is kept up to date, or the config is not known.
     pub updates: Option<UpdatesView>,
+    /// Places outside that were not told of a release: it was rejected, given up, or does not get through.
+    pub pokes: Vec<PokedView>,
 }
 
 /// A project.

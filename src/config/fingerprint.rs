@@ -23,12 +23,26 @@ impl Count {
             self.0.update(word);
         }
     }
+
+    fn hex(self) -> String {
+        self.0.finalize()[..BYTES]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+/// The same for two lists of words exactly if they are the same: 32 hex digits.
+pub(super) fn of_words(words: &[&[u8]]) -> String {
+    let mut count = Count(Sha256::new());
+    count.add(words);
+    count.hex()
 }
 
 impl Image {
     /// The same for two configs exactly if they build, test and release the same, as far as it is decided here: 32 hex
-    /// digits. The files that secrets are in, when bases are fetched, the cache, `watch`, `update` and
-    /// `schedule` do not count.
+    /// digits. The files that secrets are in, when bases are fetched, the cache, `watch`, `update`,
+    /// `schedule` and `poke` do not count.
     pub fn fingerprint(&self, env: &[EnvLayer]) -> String {
         let mut count = Count(Sha256::new());
         if let Some(file) = &self.file {
@@ -85,9 +99,6 @@ impl Image {
         for (name, value) in variables {
             count.add(&[b"env", name.as_bytes(), value.as_bytes()]);
         }
-        count.0.finalize()[..BYTES]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        count.hex()
     }
 }

@@ -11,6 +11,8 @@ pub(super) const TOP: &[&str] = &[
     "engine",
     "kaniko",
     "registries",
+    "listen",
+    "hooks",
     "grace",
     "poll_timeout",
     "poll_size_limit",
@@ -34,6 +36,9 @@ pub(super) const KANIKO: &[&str] = &["image", "engine", "cache_repo", "snapshot_
 
 /// In `[registries."HOST"]`.
 pub(super) const REGISTRY: &[&str] = &["authfile", "username", "password_file", "insecure", "ca_file"];
+
+/// In `[hooks]`: each sender by its name.
+pub(super) const HOOKS: &[&str] = &["gitlab", "github", "gitea", "registry", "form"];
 
 /// In `[projects.NAME]`.
 pub(super) const PROJECT: &[&str] = &[
@@ -84,10 +89,20 @@ pub(super) const IMAGE: &[&str] = &[
     "release_refs",
     "update",
     "schedule",
+    "poke",
 ];
 
 /// In an image's `update`.
 pub(super) const UPDATE: &[&str] = &["base", "packages", "every", "quiet", "timeout", "network", "tags"];
+
+/// In each entry of an image's `poke`.
+pub(super) const POKE: &[&str] = &["gitlab", "webhook"];
+
+/// In the `gitlab` of a `poke`: what is needed comes first.
+pub(super) const GITLAB: &[&str] = &["url", "project", "ref", "token_file", "variables"];
+
+/// In the `webhook` of a `poke`: what is needed comes first.
+pub(super) const WEBHOOK: &[&str] = &["url", "secret_file"];
 
 /// In each of an image's `secrets`.
 pub(super) const SECRET: &[&str] = &["file"];
@@ -116,9 +131,13 @@ pub(super) const TABLES: &[(&[&str], &str)] = &[
     (UPDATE, "in [projects.NAME.image.update]"),
     (RUN, "in [projects.NAME.run]"),
     (RSYNC, "in [projects.NAME.rsync]"),
+    (POKE, "in an entry of [projects.NAME.image.poke]"),
+    (GITLAB, "in a gitlab of [projects.NAME.image.poke]"),
+    (WEBHOOK, "in a webhook of [projects.NAME.image.poke]"),
     (SECRET, "in a secret of [projects.NAME.image.secrets]"),
     (KANIKO, "in [kaniko]"),
     (REGISTRY, "in [registries.\"HOST\"]"),
+    (HOOKS, "in [hooks]"),
 ];
 
 /// The known key that a wrong one was probably meant to be.
@@ -146,7 +165,10 @@ pub(super) fn home_of(key: &str) -> Option<&'static str> {
 /// What to do instead, for a key that is left out on purpose, or has another name elsewhere.
 pub(super) fn refused(known: &'static [&'static str], wrong: &str) -> Option<&'static str> {
     match wrong {
+        "token" if known == GITLAB => Some("put it into a file and name that with `token_file`"),
+        "secret" if known == WEBHOOK => Some("put it into a file and name that with `secret_file`"),
         "password" if known == REGISTRY => Some("put it into a file and name that with `password_file`"),
+        "forgejo" | "gogs" if known == HOOKS => Some("its hooks are those of `gitea`"),
         // What a project has under this name.
         "interval" if known == UPDATE => Some("did you mean `every`?"),
         _ => None,

@@ -126,6 +126,8 @@ mod fingerprints;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod pokes;
+#[cfg(test)]
 mod survival;
 #[cfg(test)]
 pub(super) mod tests;

@@ -17,10 +17,13 @@ mod load;
 mod notes;
 mod order;
 mod pattern;
+mod poke;
 mod raw;
 mod raw_engine;
+mod raw_hooks;
 mod raw_image;
 mod raw_need;
+mod raw_poke;
 mod raw_project;
 mod raw_steps;
 mod raw_update;
@@ -29,6 +32,7 @@ mod reference;
 mod remote;
 mod resolve;
 mod resolve_engine;
+mod resolve_hooks;
 mod resolve_image;
 mod resolve_needs;
 mod resolve_project;
@@ -54,6 +58,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, diff};
 pub use load::{LoadError, Loaded, Overrides, load};
 pub use pattern::{Pattern, PatternError};
+pub use poke::{POKE_VARIABLES, PokeTarget, is_loopback};
 pub use resolved::{
     Chain, Config, EngineKind, EnvLayer, Image, Initial, Kaniko, LogConfig, LogFormat, PackageCheck, Project, Pull,
     RegistryLogin, RegistrySettings, Retry, Rsync, Run, SnapshotMode, Tmpfs, Update, Upstream,

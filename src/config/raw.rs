@@ -7,6 +7,7 @@ use super::LogFormat;
 use super::keys::{PROJECT, RETRY, TOP};
 use super::notes::Notes;
 use super::raw_engine::{RawEngine, RawKaniko, RawRegistry, engine, registries};
+use super::raw_hooks::{Listen, RawHooks, listen};
 use super::raw_project::RawProject;
 use super::reader::{At, Node, Table, entries};
 use super::text::{self, Mistake};
@@ -30,6 +31,8 @@ pub(super) struct RawConfig {
     pub(super) kaniko: Option<RawKaniko>,
     /// By host in normal form.
     pub(super) registries: Vec<(At<String>, RawRegistry)>,
+    pub(super) listen: Option<At<Listen>>,
+    pub(super) hooks: RawHooks,
     pub(super) grace: Option<Duration>,
     pub(super) poll_timeout: Option<Duration>,
     pub(super) poll_size_limit: Option<u64>,
@@ -70,6 +73,10 @@ impl RawConfig {
                 .and_then(|key| table.read("kaniko", |n, notes| RawKaniko::read(n, key, notes))),
             registries: table
                 .read("registries", |n, notes| registries(n, base, notes))
+                .unwrap_or_default(),
+            listen: table.read_at("listen", listen),
+            hooks: table
+                .read("hooks", |n, notes| RawHooks::read(n, base, notes))
                 .unwrap_or_default(),
             grace: table.read("grace", duration),
             poll_timeout: table.read("poll_timeout", positive),

@@ -5,6 +5,7 @@
 use super::keys::{IMAGE, SECRET};
 use super::notes::Notes;
 use super::raw_need::{Need, need};
+use super::raw_poke::{RawPoke, pokes};
 use super::raw_project::Templates;
 use super::raw_update::{RawUpdate, schedule};
 use super::reader::{At, Node, Table, entries};
@@ -42,6 +43,7 @@ pub(super) struct RawImage {
     pub(super) update: RawUpdate,
     /// None in it: no schedule, whatever `[defaults.image]` says.
     pub(super) schedule: Option<Option<Cron>>,
+    pub(super) poke: Option<At<Vec<RawPoke>>>,
 }
 
 impl RawImage {
@@ -78,6 +80,7 @@ impl RawImage {
             release_refs: table.read("release_refs", patterns),
             update: table.read("update", RawUpdate::read).unwrap_or_default(),
             schedule: table.read("schedule", schedule),
+            poke: table.read_at("poke", |n, notes| pokes(n, base, notes)),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::notes::Notes;
 use super::raw::{RawConfig, RawRetry};
 use super::raw_engine::RawEngine;
 use super::resolve_engine::{engine, registries};
+use super::resolve_hooks::hooks;
 use super::resolve_project::{Found, Scope, project};
 use super::surroundings::Doubt;
 use super::{Config, Diagnostic, EngineKind, LogConfig, LogFormat, Overrides, Retry};
@@ -37,6 +38,7 @@ pub(super) fn resolve(
         found.doubts.push(Doubt::Directory(dir.clone()));
     }
     let registries = registries(raw.registries, notes, &mut found.doubts);
+    let (listen, hooks) = hooks(raw.listen, raw.hooks, notes, &mut found.doubts);
     let interval = overrides.interval.or(raw.interval).unwrap_or(Duration::from_secs(60));
     let known = Known::of(&raw.projects);
     let mut projects = BTreeMap::new();
@@ -64,6 +66,8 @@ pub(super) fn resolve(
         engine,
         kaniko,
         registries,
+        listen,
+        hooks,
         grace: raw.grace.unwrap_or(Duration::from_secs(10)),
         poll_timeout: raw.poll_timeout.unwrap_or(Duration::from_secs(60)),
         poll_size_limit: raw.poll_size_limit.unwrap_or(256 << 20),

@@ -7,6 +7,7 @@ use super::claims::Claim;
 use super::notes::Notes;
 use super::raw_engine::RawEngine;
 use super::raw_image::{RawImage, RawImages};
+use super::raw_poke::judge_pokes;
 use super::reader::At;
 use super::resolve_needs::{ImageNeeds, build_order, of_images};
 use super::resolve_project::Found;
@@ -79,7 +80,14 @@ fn image(
     if release.is_empty() {
         judge_update(&own.update, templates.scope.notes);
         judge_chain(own.chain.as_ref(), templates.scope.notes);
+        judge_pokes(own.poke.as_ref(), templates.scope.notes);
     }
+    let poke = own
+        .poke
+        .or_else(|| defaults.poke.clone())
+        .map_or_else(Vec::new, |at| at.value);
+    let of_pokes = poke.iter().filter_map(|poke| poke.secret.clone());
+    found.doubts.extend(of_pokes.map(Doubt::Secret));
     found.claims.push(Claim {
         project: project.clone(),
         image: name.clone(),
@@ -122,6 +130,7 @@ fn image(
         release_refs: own.release_refs.or_else(|| defaults.release_refs.clone()),
         update: update(own.update, &defaults.update),
         schedule: own.schedule.or_else(|| defaults.schedule.clone()).flatten(),
+        poke: poke.into_iter().map(|poke| poke.target).collect(),
     }
 }
 

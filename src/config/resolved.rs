@@ -1,9 +1,10 @@
 //! What a config means, with every default filled in.
 
-use super::{Cron, Pattern, SecretFile};
-use crate::model::{ImageName, ImageRef, ProjectName, Template};
+use super::{Cron, Pattern, PokeTarget, SecretFile};
+use crate::model::{ImageName, ImageRef, ProjectName, Sender, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ pub struct Config {
     pub kaniko: Option<Kaniko>,
     /// What is said of single registries, by host or host:port.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// Where webhooks are taken by TCP; none: only by the socket in the workdir.
+    pub listen: Option<SocketAddr>,
+    /// By what the senders of webhooks are known. Files are read when they are needed.
+    pub hooks: BTreeMap<Sender, SecretFile>,
     /// Between TERM and KILL.
     pub grace: Duration,
     /// For one answer of a remote.
@@ -263,6 +268,8 @@ pub struct Image {
     pub update: Update,
     /// When it is built again whatever is new; none: never.
     pub schedule: Option<Cron>,
+    /// Who outside is told of its releases.
+    pub poke: Vec<PokeTarget>,
 }
 
 /// Something of another project that is relied on.

@@ -10,6 +10,7 @@ use super::{Config, EnvLayer, Initial, LogFormat, Project, Rsync, Run, Tmpfs};
 use crate::model::{Template, mask_url};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ struct Shown<'a> {
     interval: String,
     workdir: &'a Path,
     engine: ShownEngine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
     grace: String,
     poll_timeout: String,
     poll_size_limit: u64,
@@ -49,6 +52,8 @@ struct Shown<'a> {
     kaniko: Option<ShownKaniko<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     registries: BTreeMap<&'a str, ShownRegistry<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    hooks: BTreeMap<&'static str, &'a Path>,
     projects: BTreeMap<&'a str, ShownProject<'a>>,
 }
 
@@ -119,6 +124,7 @@ fn shown(config: &Config) -> Shown<'_> {
         interval: duration(config.interval),
         workdir: &config.workdir,
         engine: show_engine::engine(config),
+        listen: config.listen,
         grace: duration(config.grace),
         poll_timeout: duration(config.poll_timeout),
         poll_size_limit: config.poll_size_limit,
@@ -136,6 +142,11 @@ fn shown(config: &Config) -> Shown<'_> {
         },
         kaniko: config.kaniko.as_ref().map(|k| show_engine::kaniko(k, config.engine)),
         registries: show_engine::registries(&config.registries),
+        hooks: config
+            .hooks
+            .iter()
+            .map(|(sender, file)| (sender.as_str(), file.as_path()))
+            .collect(),
         projects: config
             .projects
             .iter()

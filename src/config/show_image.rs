@@ -2,8 +2,9 @@
 //!
 //! It must never print a credential, wherever in the table it hides.
 
+use super::secret::mask_text;
 use super::show::{command, duration, templates};
-use super::{Chain, Cron, Image, PackageCheck, Pull, Update};
+use super::{Chain, Cron, Image, PackageCheck, PokeTarget, Pull, Update};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +36,8 @@ pub(super) struct ShownImage<'a> {
     build_args: BTreeMap<&'a str, String>,
     labels: BTreeMap<&'a str, String>,
     secrets: BTreeMap<&'a str, ShownSecret<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    poke: Vec<ShownPoke<'a>>,
 }
 
 #[derive(Serialize)]
@@ -78,6 +81,46 @@ struct ShownSecret<'a> {
     file: &'a Path,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ShownPoke<'a> {
+    Gitlab {
+        url: String,
+        project: &'a str,
+        #[serde(rename = "ref")]
+        reference: &'a str,
+        token_file: &'a Path,
+        variables: BTreeMap<&'a str, String>,
+    },
+    Webhook {
+        url: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret_file: Option<&'a Path>,
+    },
+}
+
+fn shown_poke(target: &PokeTarget) -> ShownPoke<'_> {
+    match target {
+        PokeTarget::Gitlab {
+            url,
+            project,
+            reference,
+            token_file,
+            variables,
+        } => ShownPoke::Gitlab {
+            url: mask_text(url),
+            project,
+            reference,
+            token_file: token_file.as_path(),
+            variables: templates(variables),
+        },
+        PokeTarget::Webhook { url, secret_file } => ShownPoke::Webhook {
+            url: mask_text(url),
+            secret_file: secret_file.as_ref().map(super::SecretFile::as_path),
+        },
+    }
+}
+
 pub(super) fn image(image: &Image) -> ShownImage<'_> {
     // Taken apart in full, so that a new key cannot be forgotten here.
     let Image {
@@ -103,6 +146,7 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
         release_refs,
         update,
         schedule,
+        poke,
     } = image;
     ShownImage {
         file: file.as_deref(),
@@ -134,6 +178,7 @@ pub(super) fn image(image: &Image) -> ShownImage<'_> {
             .iter()
             .map(|(name, file)| (name.as_str(), ShownSecret { file: file.as_path() }))
             .collect(),
+        poke: poke.iter().map(shown_poke).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::core::{Daemon, RECORD_AGAIN, Running};
 use super::door::DaemonError;
 use super::happening::Happening;
+use super::pokes;
 use super::polls::Listed;
 use crate::config::Project;
 use crate::model::{
@@ -74,6 +75,8 @@ impl Daemon {
                 // The answers of checks that are under way do not count: they are made again.
                 let checking = Checking {
                     next: later,
+                    poking: self.pokes.on_their_way.clone(),
+                    poke_at: later,
                     ..Checking::default()
                 };
                 self.state = State {
@@ -114,6 +117,7 @@ impl Daemon {
                 Effect::Start(_) | Effect::Queued(_) | Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
                 // Answered where it was announced.
                 Effect::Wait { .. } | Effect::Go { .. } | Effect::Refuse { .. } => {}
+                Effect::Poke(poke) => self.poke(*poke),
                 Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => {
                     self.check(effect.clone(), None);
                 }
@@ -355,6 +359,9 @@ impl Daemon {
     /// Says in the log what was recorded, and shows on disk what succeeded.
     fn tell(&self, decision: &Decision) {
         for write in &decision.writes {
+            if let Write::Poke(poke) = write {
+                pokes::tell(poke);
+            }
             let Write::Job { job, .. } = write else { continue };
             let (project, reference, commit) = (&job.project, &job.reference, job.commit.short());
             match &job.state {
@@ -395,7 +402,12 @@ impl Daemon {
 /// and a person is told.
 fn waits_for_the_record(event: &Event) -> bool {
     match event {
-        Event::Stop | Event::Drain | Event::Recovered | Event::ConfigChanged | Event::AttemptEnded { .. } => true,
+        Event::Stop
+        | Event::Drain
+        | Event::Recovered
+        | Event::ConfigChanged
+        | Event::AttemptEnded { .. }
+        | Event::Poked { .. } => true,
         // The attempt is told, and errors.
         Event::Learned { .. }
         | Event::Releasing { .. }
@@ -406,6 +418,7 @@ fn waits_for_the_record(event: &Event) -> bool {
         | Event::BaseSeen { .. }
         | Event::PackagesSeen { .. }
         | Event::ElsewhereSeen { .. }
+        | Event::LookNow { .. }
         | Event::Tick => false,
     }
 }

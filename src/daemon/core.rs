@@ -3,8 +3,11 @@
 use super::asking::Asking;
 use super::door::Options;
 use super::happening::Happening;
+use super::hooks::{Followers, Gate};
+use super::listening::Listening;
 use super::logging::LevelHandle;
 use super::notify::{self, Watchdog};
+use super::pokes::Pokes;
 use super::polls::Polls;
 use super::updates::Checks;
 use super::watch::ConfigWatch;
@@ -59,6 +62,7 @@ pub(super) struct Daemon {
     pub asking: Asking,
     pub polls: Polls,
     pub checks: Checks,
+    pub pokes: Pokes,
     pub running: HashMap<JobId, Running>,
     /// Polling troubles that were told already.
     pub troubles: HashMap<ProjectName, String>,
@@ -67,6 +71,12 @@ pub(super) struct Daemon {
     /// When they are tried again. A moment, not a pause: remotes may answer all the time.
     pub record_again: Instant,
     pub watch: Option<ConfigWatch>,
+    /// Where webhooks are taken.
+    pub listening: Listening,
+    /// The config may say that they are taken elsewhere.
+    pub listen_anew: bool,
+    pub followers: Followers,
+    pub gate: Gate,
     pub started: Timestamp,
 }
 
@@ -77,6 +87,7 @@ impl Daemon {
         store: Store,
         mirrors: Mirrors,
         level: LevelHandle,
+        listening: Listening,
         tell: mpsc::UnboundedSender<Happening>,
     ) -> Result<Self, StoreError> {
         let supervisor = Supervisor::default();
@@ -94,6 +105,7 @@ impl Daemon {
             told,
             polls: Polls::new(asking.clone(), &config),
             checks: Checks::default(),
+            pokes: Pokes::default(),
             asking,
             running: HashMap::new(),
             troubles: troubles
@@ -103,6 +115,10 @@ impl Daemon {
             unrecorded: VecDeque::new(),
             record_again: Instant::now(),
             watch: None,
+            listening,
+            listen_anew: false,
+            followers: Followers::of(&config),
+            gate: Gate::default(),
             started: Timestamp::now(),
             options,
             config,
@@ -151,6 +167,7 @@ impl Daemon {
                     self.decide(Event::Tick);
                 }
             }
+            self.tend_door().await;
             self.record_waiting();
             watchdog.turn(self.status_line());
         }
@@ -195,6 +212,8 @@ impl Daemon {
                 answer,
             } => self.build_requested(project, reference, commit, answer),
             Happening::Checked { answer, round } => self.checked(answer, round),
+            Happening::Poked { poke, result } => self.poked(poke, result),
+            Happening::Poke(project) => self.poke_now(&project),
             Happening::ConfigFileChanged | Happening::Reload => {
                 // The outcome is in the log.
                 let _ = self.reload();

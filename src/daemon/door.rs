@@ -1,5 +1,6 @@
 //! What goes into the daemon, and what may come out of it.
 
+use super::listening::ListenError;
 use super::logging::LogError;
 use crate::api::SocketError;
 use crate::config::{LoadError, Overrides};
@@ -37,6 +38,9 @@ pub enum DaemonError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// Webhooks cannot be taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The system refuses what a daemon needs.
     #[error("cannot {what}")]
     System {

@@ -2,7 +2,7 @@
 
 use super::updates::Answer;
 use crate::api::Refused;
-use crate::model::{CommitId, JobId, ProjectName, RefName};
+use crate::model::{CommitId, JobId, PokeAnswer, PokeError, PokeId, ProjectName, RefName};
 use crate::pipeline::Finished;
 use tokio::sync::oneshot;
 
@@ -20,6 +20,13 @@ pub(super) enum Happening {
     },
     /// A check of a released image has its answer, for the planner or for a round.
     Checked { answer: Answer, round: Option<u64> },
+    /// Whoever was poked has answered, or has not.
+    Poked {
+        poke: PokeId,
+        result: Result<PokeAnswer, PokeError>,
+    },
+    /// A hook has named a project shortly after it had been asked: it is asked again now.
+    Poke(ProjectName),
     /// The config's file has changed.
     ConfigFileChanged,
     /// HUP.

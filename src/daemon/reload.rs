@@ -68,6 +68,7 @@ impl Daemon {
             self.registries = Registries::new(new.registries.clone());
         }
         self.config = new;
+        self.heed_hooks();
         self.decide(Event::ConfigChanged);
         for name in diff.removed.iter().chain(&diff.changed) {
             self.forget_trouble(name);

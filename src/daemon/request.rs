@@ -38,6 +38,9 @@ impl Daemon {
             Command::UpdatesRound { round, answer } => {
                 let _ = answer.send(self.updates_round(round));
             }
+            Command::Hook { sender, hints, answer } => {
+                let _ = answer.send(Ok(self.hooked(sender, &hints)));
+            }
             Command::Reload(answer) => {
                 let _ = answer.send(self.reload().map_err(Refused));
             }
@@ -59,6 +62,7 @@ impl Daemon {
             config: self.options.config.display().to_string(),
             polls: self.poll_status(),
             registries: self.registry_status(),
+            hooks: self.listening.hooks().status(self.listening.at()),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::core::Daemon;
 use super::door::{DaemonError, Options};
 use super::happening::Happening;
+use super::listening::Listening;
 use super::{logging, mirrors};
 use crate::api;
 use crate::config;
@@ -40,9 +41,11 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         // Removed when it goes out of scope.
         let (listener, _socket) = api::bind(&workdir, api::runtime_directory().as_deref())?;
         let closing = CancellationToken::new();
-        let server = tokio::spawn(api::serve(listener, ask, closing.clone()));
+        let mut listening = Listening::new(ask.clone(), &loaded.config);
+        listening.listen(loaded.config.listen).await?;
+        let server = tokio::spawn(api::serve(listener, ask, listening.hooks(), closing.clone()));
         let mirrors = mirrors::open(&Layout::new(&workdir)).map_err(system("start a thread"))?;
-        let daemon = Daemon::new(options, loaded.config, store, mirrors, level, tell)?;
+        let daemon = Daemon::new(options, loaded.config, store, mirrors, level, listening, tell)?;
         daemon.run(happenings, requests).await;
         closing.cancel();
         if let Err(error) = server.await {

@@ -90,6 +90,7 @@ mod tests {
             release_refs: None,
             update: crate::config::Update::default(),
             schedule: None,
+            poke: Vec::new(),
             file: file.map(PathBuf::from),
             context: context.into(),
             target: None,

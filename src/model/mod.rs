@@ -14,9 +14,11 @@ mod image;
 mod image_ref;
 mod job;
 mod mask;
+mod poke;
 mod project;
 mod refname;
 mod remote_key;
+mod sender;
 mod state;
 mod template;
 mod update;
@@ -37,13 +39,15 @@ pub use image::{
 pub use image_ref::{ImageRef, ImageRefError};
 pub use job::{Job, JobId, JobState, Outcome, Reason, Step};
 pub use mask::mask_url;
+pub use poke::{Poke, PokeAnswer, PokeEnd, PokeError, PokeId, PokeKind, PokeOutcome, PokePlace};
 pub use project::{ProjectName, ProjectNameError};
 pub use refname::{RefKind, RefName, RefNameError};
 pub use remote_key::remote_key;
+pub use sender::Sender;
 pub use state::{Mode, Seen, State};
 pub use template::{Template, TemplateError};
 pub use update::{
-    BaseKey, Check, CheckError, CheckTrouble, Checking, Compared, Elsewhere, Evidence, Heeded, Look, Node,
+    BaseKey, Check, CheckError, CheckTrouble, Checking, Compared, Elsewhere, Evidence, Heeded, Hinted, Look, Node,
     PackageUpdate, Packages, Question, Rebuild, Standing, Timestamped, Tried, Updates, Used,
 };
 pub use write::Write;

@@ -1,6 +1,6 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, Memo, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
+use super::{CommitId, Job, JobId, Memo, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
@@ -16,6 +16,10 @@ pub struct State {
     pub updates: Updates,
     /// The graph of images, as it follows from all of this and the config.
     pub graph: Memo,
+    /// Releases that somebody elsewhere is still to be told of.
+    pub pokes: BTreeMap<PokeId, Poke>,
+    /// The identity of the next poke.
+    pub next_poke: i64,
     /// The checks of it as they go: like `mode`, this is not on record.
     pub checking: Checking,
     /// The identity of the next job.
@@ -32,6 +36,8 @@ impl Default for State {
             projects: BTreeMap::new(),
             updates: Updates::default(),
             graph: Memo::default(),
+            pokes: BTreeMap::new(),
+            next_poke: 1,
             checking: Checking::default(),
             next_id: 1,
             mode: Mode::Normal,

@@ -1,7 +1,9 @@
 //! What is known of released images and of what they stand on: the inputs of the question whether there is something new
 //! below them.
 
-use super::{BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Links, Outcome, ProjectName, RefName, Thing};
+use super::{
+    BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Links, Outcome, PokeId, ProjectName, RefName, Thing,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -311,6 +313,23 @@ pub struct Checking {
     pub asked: BTreeMap<Question, Timestamp>,
     /// When the next one is due, as far as is known.
     pub next: Option<Timestamp>,
+    /// Pokes that are on their way.
+    pub poking: BTreeSet<PokeId>,
+    /// When the next poke is due of those that are not.
+    pub poke_at: Option<Timestamp>,
+    /// Bases that somebody says have changed.
+    pub hinted: Hinted,
+}
+
+/// What hooks have said of bases, and how long none is heard.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hinted {
+    /// Those that were named since they were last asked for.
+    pub bases: BTreeSet<BaseKey>,
+    /// When each was looked at last, well or not.
+    pub looked: BTreeMap<BaseKey, Timestamp>,
+    /// Registries that do not want to be asked before then.
+    pub pauses: BTreeMap<String, Timestamp>,
 }
 
 impl Standing {

@@ -1,7 +1,7 @@
 //! What a decision records.
 
 use super::{
-    BaseKey, Check, CommitId, Elsewhere, Failure, Heeded, ImageResult, Job, JobId, Links, Look, Node, Packages,
+    BaseKey, Check, CommitId, Elsewhere, Failure, Heeded, ImageResult, Job, JobId, Links, Look, Node, Packages, Poke,
     ProjectName, RefName, ReleasePlan, Step, Thing, Tried,
 };
 
@@ -97,6 +97,8 @@ pub enum Write {
         /// What is known of it now.
         heeded: Option<Heeded>,
     },
+    /// A poke as it now is.
+    Poke(Box<Poke>),
     /// The last rebuild of an image; none: it does not count.
     Tried {
         /// Which.

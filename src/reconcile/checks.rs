@@ -30,7 +30,9 @@ impl Turn<'_> {
         }
         self.state.checking.next = None;
         self.heed_schedules();
+        let hinted = std::mem::take(&mut self.state.checking.hinted.bases);
         for Due { at, question, effect } in checks(self.state, self.config, self.now) {
+            let at = self.hurried(&hinted, &question, at);
             if self.state.checking.asked.contains_key(&question) {
                 continue;
             }
@@ -45,6 +47,7 @@ impl Turn<'_> {
 
     pub(super) fn base_seen(&mut self, base: &BaseKey, result: Result<(Digest, Vec<Compared>), CheckError>) {
         let asked = self.state.checking.asked.remove(&Question::Base(base.clone()));
+        self.looked(base, &result);
         let ours = self.ours();
         if let Ok((head, _)) = &result
             && ours.is_too_old(base, head, asked, &self.state.updates)
@@ -180,7 +183,12 @@ impl Turn<'_> {
         let checked = updates.elsewhere.keys().chain(updates.packages.keys());
         let built = updates.scheduled.keys().chain(updates.tried.keys());
         let learned = updates.links.keys().chain(updates.things.keys());
-        let gone: BTreeSet<Node> = checked.chain(built).chain(learned).filter(|node| !known(node)).cloned().collect();
+        let gone: BTreeSet<Node> = checked
+            .chain(built)
+            .chain(learned)
+            .filter(|node| !known(node))
+            .cloned()
+            .collect();
         for node in &gone {
             self.put_elsewhere(node, None);
             self.put_packages(node, None);

@@ -2,8 +2,8 @@
 
 use super::judge::News;
 use crate::model::{
-    BaseKey, CheckError, CommitId, Compared, Digest, Failure, Ground, ImageResult, JobId, Learned, Node, Packages,
-    ProjectName, RefName, ReleasePlan, Standing, Step, Used, Write,
+    BaseKey, CheckError, CommitId, Compared, Digest, Failure, Ground, ImageRef, ImageResult, JobId, Learned, Node,
+    Packages, PokeAnswer, PokeError, PokeId, ProjectName, RefName, ReleasePlan, Standing, Step, Used, Write,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -95,6 +95,18 @@ pub enum Event {
         /// What was found.
         result: Result<Option<Standing>, CheckError>,
     },
+    /// Whoever was poked has answered, or has not.
+    Poked {
+        /// Which poke.
+        poke: PokeId,
+        /// The answer.
+        result: Result<PokeAnswer, PokeError>,
+    },
+    /// Somebody says that these have changed: look now, and not when it is their turn.
+    LookNow {
+        /// As images name them.
+        bases: BTreeSet<ImageRef>,
+    },
     /// Time has passed.
     Tick,
     /// Finish what is there, take nothing new.
@@ -156,6 +168,8 @@ pub enum Effect {
         /// What images have used of it, to be compared if it is elsewhere by now.
         used: Vec<Used>,
     },
+    /// Tell somebody elsewhere of a release.
+    Poke(PokeId),
     /// Look for newer packages inside of a released image.
     LookInside(Node),
     /// Look whether an image that was not built here is where it would be released.

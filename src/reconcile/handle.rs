@@ -83,6 +83,8 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             turn.state.graph.forget();
             turn.reviewed();
         }
+        Event::Poked { poke, result } => turn.poked(poke, result),
+        Event::LookNow { bases } => turn.look_now(&bases),
         Event::Tick => {}
         Event::Drain => {
             if turn.state.mode == Mode::Normal {
@@ -97,6 +99,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
     turn.release_waves();
     turn.rebuild_where_jobs_ended();
     turn.check();
+    turn.poke();
     turn.start();
     turn.decision
 }

@@ -84,10 +84,11 @@ fn height(job: &Job, ours: &Ours) -> usize {
     places.map(|place| ours.graph.height(place)).max().unwrap_or(0)
 }
 
-/// When to look again although nothing happens: the end of the next backoff, or the next check. What is due already waits for a slot, and
+/// When to look again although nothing happens: the end of the next backoff, or the next check or poke. What is due already waits for a slot, and
 /// the end of another job is an event.
 pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
     let checks = state.checking.next.filter(|_| state.mode == Mode::Normal);
+    let pokes = state.checking.poke_at.filter(|_| state.mode == Mode::Normal);
     state
         .jobs
         .values()
@@ -96,6 +97,6 @@ pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
             JobState::Running { .. } | JobState::Done(_) => None,
         })
         .filter(|at| *at > now)
-        .chain(checks.map(|at| at.max(now)))
+        .chain(checks.into_iter().chain(pokes).map(|at| at.max(now)))
         .min()
 }

@@ -54,6 +54,7 @@ impl Turn<'_> {
                     alike: result.alike.clone(),
                 };
                 self.state.updates.standings.insert(node.clone(), standing);
+                self.poke_about(job, &node, result);
                 self.put_packages(&node, None);
                 self.put_elsewhere(&node, None);
             }

@@ -11,7 +11,7 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait for a check that fails.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60 * 60);
 /// The longest time that a registry may ask to be left alone.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A check that fails waits for at most so many of its intervals.
 const MOST_INTERVALS: u32 = 10;
 

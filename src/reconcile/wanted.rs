@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Between two looks at a base, whatever is asked of it meanwhile.
-const SHORTEST_GAP: Duration = Duration::from_secs(5);
+pub(super) const SHORTEST_GAP: Duration = Duration::from_secs(5);
 
 /// What images want of a base.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@ mod attempts;
 mod images;
 mod lock;
 mod open;
+mod pokes;
 mod read;
 mod rows;
 mod schema;

@@ -86,6 +86,7 @@ impl Store {
             .query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get(0))
             .map_err(sql("read"))?;
         state.next_id = newest + 1;
+        (state.pokes, state.next_poke) = self.waiting_pokes()?;
         Ok(state)
     }
 

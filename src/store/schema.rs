@@ -132,5 +132,18 @@ ALTER TABLE attempts ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
 
 -- JSON: digests of earlier releases with the same content
 ALTER TABLE image_results ADD COLUMN alike TEXT NOT NULL DEFAULT '[]';
+
+-- who outside is told of which release, and how that went (known, JSON); target is the place that is told
+CREATE TABLE pokes (
+    id      INTEGER PRIMARY KEY,
+    project TEXT NOT NULL,
+    ref     BLOB NOT NULL,
+    image   TEXT NOT NULL,
+    target  TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    known   TEXT NOT NULL
+) STRICT;
+CREATE INDEX pokes_of_target ON pokes (project, ref, image, target);
+CREATE INDEX pokes_waiting ON pokes (id) WHERE state = 'waiting';
 ",
 ];

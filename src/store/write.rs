@@ -3,6 +3,7 @@
 use super::attempts::{self, Attempt, FreeName, begin_attempt};
 use super::images;
 use super::open::{Store, StoreError, sql};
+use super::pokes;
 use super::rows::{self, failure_json};
 use super::updates::{self, Kind};
 use crate::model::{CommitId, Job, JobState, ProjectName, RefName, Write};
@@ -64,6 +65,7 @@ impl Store {
                     updates::put(&transaction, Kind::Scheduled, node, heeded.as_ref())?;
                 }
                 Write::Tried { node, tried } => updates::put(&transaction, Kind::Tried, node, tried.as_ref())?,
+                Write::Poke(poke) => pokes::put(&transaction, poke)?,
                 Write::Selection { project, selection } => execute(
                     &transaction,
                     "INSERT INTO projects (name, selection) VALUES (?1, ?2)

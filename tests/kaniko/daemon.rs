@@ -223,7 +223,7 @@ fn with_staging_the_executor_pushes_with_the_logins_that_it_needs() {
     let bench = Bench::new();
     let auth = RegistryOptions {
         auth: Some(LOGIN),
-        tls: false,
+        ..RegistryOptions::default()
     };
     let [staging, bases, other] = [(); 3].map(|()| Registry::start_with(&bench.scratch, auth));
     let (user, password) = LOGIN;
@@ -404,7 +404,7 @@ fn another_executor_and_another_login_are_of_the_next_job() {
     let bench = Bench::new();
     let auth = RegistryOptions {
         auth: Some(LOGIN),
-        tls: false,
+        ..RegistryOptions::default()
     };
     let registry = Registry::start_with(&bench.scratch, auth);
     let host = registry.host();

@@ -92,6 +92,7 @@ fn logins_and_private_authorities_are_those_of_the_config() {
     let options = RegistryOptions {
         auth: Some(("me", "hunter2-of-registry")),
         tls: true,
+        notify: None,
     };
     let registry = Registry::start_with(&bench.scratch, options);
     let password = bench.scratch.write("password", "hunter2-of-registry\n");

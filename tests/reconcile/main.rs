@@ -1,5 +1,7 @@
 //! Promise 1, at its root: what is decided, recorded through a real store, and found again after a crash.
 
+mod look_now;
+mod pokes;
 mod random;
 mod rules;
 mod starvation;

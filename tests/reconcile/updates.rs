@@ -49,6 +49,7 @@ pub fn image(name: &str, release: &str) -> Image {
             ..Update::default()
         },
         schedule: None,
+        poke: Vec::new(),
     }
 }
 

@@ -66,6 +66,8 @@ pub fn config(limit: usize, projects: &[&str]) -> Config {
         engine: EngineKind::Podman,
         kaniko: None,
         registries: BTreeMap::new(),
+        listen: None,
+        hooks: BTreeMap::new(),
         grace: Duration::from_secs(1),
         poll_timeout: Duration::from_secs(1),
         log_limit: 1,
@@ -324,6 +326,7 @@ impl World {
                 | Write::Links { .. }
                 | Write::Thing { .. }
                 | Write::Scheduled { .. }
+                | Write::Poke(_)
                 | Write::Tried { .. } => continue,
             };
             assert!(!self.done.contains_key(&job.id), "a second word about {job:?}");

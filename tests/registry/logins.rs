@@ -111,7 +111,14 @@ async fn the_first_file_that_has_it_wins() {
 async fn a_login_with_each_request() {
     let scratch = Scratch::new();
     let auth = Some(("me", PASSWORD));
-    let registry = Registry::start_with(&scratch, RegistryOptions { auth, tls: false });
+    let registry = Registry::start_with(
+        &scratch,
+        RegistryOptions {
+            auth,
+            tls: false,
+            notify: None,
+        },
+    );
     let runner = runner(&scratch);
     let archive = archive(&scratch, &Image::new("basic").write(&scratch, "a")).await;
     let host = registry.host();
@@ -146,7 +153,14 @@ async fn a_login_with_each_request() {
 async fn a_helper_is_asked() {
     let scratch = Scratch::new();
     let auth = Some(("me", PASSWORD));
-    let registry = Registry::start_with(&scratch, RegistryOptions { auth, tls: false });
+    let registry = Registry::start_with(
+        &scratch,
+        RegistryOptions {
+            auth,
+            tls: false,
+            notify: None,
+        },
+    );
     let host = registry.host();
     let body = format!(
         r#"test "$1" = get || exit 3; server=$(cat); echo "$server" >>"{0}/asked"
@@ -328,7 +342,14 @@ async fn an_identity_token_is_exchanged() {
 async fn what_we_write_is_what_podman_reads() {
     let scratch = Scratch::new();
     let auth = Some(("me", PASSWORD));
-    let registry = Registry::start_with(&scratch, RegistryOptions { auth, tls: false });
+    let registry = Registry::start_with(
+        &scratch,
+        RegistryOptions {
+            auth,
+            tls: false,
+            notify: None,
+        },
+    );
     let path = file(&scratch, "auth.json", &registry.host(), "me")
         .display()
         .to_string();

@@ -15,7 +15,14 @@ fn registries(host: &str, settings: RegistrySettings) -> Registries {
 #[tokio::test]
 async fn a_private_ca_and_none() {
     let scratch = Scratch::new();
-    let registry = Registry::start_with(&scratch, RegistryOptions { auth: None, tls: true });
+    let registry = Registry::start_with(
+        &scratch,
+        RegistryOptions {
+            auth: None,
+            tls: true,
+            notify: None,
+        },
+    );
     let (runner, host) = (runner(&scratch), registry.host());
     let archive = archive(&scratch, &Image::new("tls").write(&scratch, "a")).await;
     let target = reference(&format!("{host}/tls:1"));

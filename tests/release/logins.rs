@@ -49,7 +49,14 @@ fn assert_secret(bench: &Bench, spy: &Spy) {
 fn tls_and_a_password_by_every_way() {
     let bench = Bench::new("ARG BASE\nFROM $BASE\nCOPY data /data\n");
     let auth = Some(("me", PASSWORD));
-    let registry = Registry::start_with(&bench.scratch, RegistryOptions { auth, tls: true });
+    let registry = Registry::start_with(
+        &bench.scratch,
+        RegistryOptions {
+            auth,
+            tls: true,
+            notify: None,
+        },
+    );
     let host = registry.host();
     let certs = bench.scratch.mkdir("certs");
     std::fs::copy(registry.ca_file(), certs.join("ca.crt")).unwrap();

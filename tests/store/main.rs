@@ -1,6 +1,7 @@
 //! Promise 1, on disk: the record is whole, is ours, and is never replaced.
 
 mod chains;
+mod pokes;
 mod updates;
 
 use jiff::Timestamp;

@@ -1,7 +1,8 @@
 //! The control socket of a daemon that does nothing but answer.
 
-use pipelined::api::{Command, bind, serve};
+use pipelined::api::{Command, Hooks, bind, serve};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ impl Answering {
                 let (tx, rx) = mpsc::channel(8);
                 tokio::spawn(answer(rx));
                 ready.send(()).unwrap();
-                serve(listener, tx, token).await.unwrap();
+                serve(listener, tx, Arc::new(Hooks::default()), token).await.unwrap();
             });
         });
         wait.recv().unwrap();

@@ -4,6 +4,7 @@
 
 mod engine;
 mod finding;
+mod hooks;
 mod host;
 mod kaniko;
 mod program;
@@ -105,6 +106,7 @@ async fn examine(args: &Args) -> Vec<Finding> {
     }
     if let Some(config) = &config {
         findings.extend(registries::examine(config));
+        findings.extend(hooks::examine(config));
     }
     findings.extend(host::limits());
     findings.extend(host::systemd());

@@ -37,7 +37,8 @@ fn registry(host: &str, settings: &RegistrySettings) -> Option<Finding> {
     ))
 }
 
-fn secret(file: &SecretFile) -> Result<(), String> {
+/// Whether a file with a secret can be read.
+pub(super) fn secret(file: &SecretFile) -> Result<(), String> {
     read(&file.resolve().map_err(|error| error.to_string())?)
 }
 

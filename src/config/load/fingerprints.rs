@@ -17,6 +17,7 @@ fn a_fingerprint_is_of_what_decides_what_becomes_of_an_image() {
         "update = { base = false, packages = \"auto\", every = \"1h\", quiet = \"0s\", timeout = \"1h\", network = \"host\", tags = \"v*\" }",
         "schedule = \"0 4 * * 1 UTC\"",
         "chain = \"atomic\"",
+        "poke = [{ webhook = { url = \"https://h/\" } }]",
     ] {
         assert_eq!(of(same), bare, "{same}");
     }

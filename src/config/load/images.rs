@@ -264,6 +264,9 @@ fn every_new_key_makes_a_project_another_one() {
         "update.tags = \"v*\"",
         "schedule = \"0 4 * * 1\"",
         "schedule = \"0 4 * * 1 Europe/Berlin\"",
+        "poke = [{ webhook = { url = \"https://h/\" } }]",
+        "poke = [{ webhook = { url = \"https://h/\", secret_file = \"/s\" } }]",
+        "poke = [{ gitlab = { url = \"https://h\", project = 1, ref = \"m\", token_file = \"/t\" } }]",
     ] {
         let other = with(lines);
         assert_eq!(diff(&bare, &other).to_string(), "changed: a", "{lines}");

@@ -114,6 +114,23 @@ fn what_is_shown_can_be_read_again() {
 }
 
 #[test]
+fn what_is_shown_of_hooks_can_be_read_again() {
+    let text = include_str!("../../../fixtures/config/valid/hooks.toml");
+    let first = loaded(text);
+    let again = loaded(&to_toml(&first.config).unwrap());
+    assert_eq!(again.config, first.config);
+    assert_eq!(again.config.hooks.len(), 5);
+    let other = loaded(&text.replace("0.0.0.0", "[::1]").replace("form = ", "# form = "));
+    assert_eq!(
+        diff(&first.config, &other.config).to_string(),
+        "settings: listen, hooks"
+    );
+    assert_eq!((first.warnings.len(), other.warnings.len()), (1, 0));
+    let plain = loaded(&text.replace("0.0.0.0", "[::ffff:127.0.0.1]"));
+    assert_eq!(plain.warnings.len(), 0, "that is this machine too");
+}
+
+#[test]
 fn the_example_is_valid_and_says_the_defaults() {
     let example = loaded(EXAMPLE);
     assert!(example.warnings.is_empty(), "{:?}", example.warnings);
@@ -135,7 +152,11 @@ fn the_example_with_every_comment_taken_off_a_key_is_valid() {
     assert!(uncommented.contains("\nlog_dir ="));
     let all = loaded(&uncommented).config;
     assert_eq!(all.registries.len(), 2);
-    assert!(all.projects.values().all(|p| p.images[0].staging.is_some()));
+    assert!(
+        all.projects
+            .values()
+            .all(|p| p.images[0].staging.is_some() && p.images[0].poke.len() == 2)
+    );
     // Those of kaniko are looked at only where it builds, which has no use for names in the engine's storage.
     let kaniko = loaded(&uncommented.replacen("engine = \"podman\"  ", "engine = \"kaniko\"  ", 1))
         .config
@@ -153,11 +174,15 @@ fn the_example_with_every_comment_taken_off_a_key_is_valid() {
         "retry",
         "kaniko",
         "registries",
+        "hooks",
         "images",
         "run",
         "rsync",
         "file",
         "update",
+        "poke",
+        "gitlab",
+        "webhook",
     ];
     for (table, _) in keys::TABLES {
         for key in table.iter().filter(|k| !tables.contains(k)) {

@@ -26,6 +26,7 @@ fn image(name: &str, watch: &[&str], depends_on: &[&str]) -> Image {
         release_refs: None,
         update: crate::config::Update::default(),
         schedule: None,
+        poke: Vec::new(),
     }
 }
 

@@ -13,6 +13,8 @@ pub struct RegistryOptions<'a> {
     pub auth: Option<(&'a str, &'a str)>,
     /// TLS with a certificate of a private CA, see [`Registry::ca_file`].
     pub tls: bool,
+    /// Where it tells what is pushed and deleted, and the token that it sends with it.
+    pub notify: Option<(&'a str, &'a str)>,
 }
 
 /// A registry that is empty at first.
@@ -48,6 +50,12 @@ impl Registry {
             assert!(made.status.success(), "{made:?}");
             std::fs::write(dir.join("htpasswd"), made.stdout).unwrap();
             config += &format!("auth: {{htpasswd: {{realm: test, path: {d}/htpasswd}}}}\n");
+        }
+        if let Some((url, token)) = options.notify {
+            config += &format!(
+                "notifications:\n  endpoints:\n    - name: test\n      url: {url}\n      timeout: 5s\n      \
+                 threshold: 3\n      backoff: 500ms\n      headers: {{Authorization: [Bearer {token}]}}\n"
+            );
         }
         let file = dir.join("config.yml");
         std::fs::write(&file, config).unwrap();
