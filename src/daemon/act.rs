@@ -5,12 +5,12 @@ use super::door::DaemonError;
 use super::happening::Happening;
 use super::pokes;
 use super::polls::Listed;
-use crate::config::Project;
+use crate::config::{Config, Project, Upstream};
 use crate::model::{
-    Checking, CommitId, Ground, ImageName, ImageStatus, JobId, JobState, Mode, Outcome, ProjectName, RefName,
-    ReleaseStage, State, Write, error_chain, mask_url,
+    Checking, CommitId, ImageName, ImageStatus, JobId, JobState, Learned, Mode, Outcome, ProjectName, RefName,
+    ReleaseStage, State, Write, error_chain, mask_url, remote_key,
 };
-use crate::pipeline::{self, Announced, Finished, GoOn, LastGood, Permit, Told, Work};
+use crate::pipeline::{self, Announced, Denied, Finished, GoOn, LastGood, Permit, Told, Work};
 use crate::process::Cancel;
 use crate::reconcile::{Decision, Effect, Event, handle, is_selected, overtaken};
 use crate::store::{Attempt, ImageRecord, JobRecord};
@@ -137,13 +137,18 @@ impl Daemon {
             stop: Cancel::new(),
             last: job.attempts + 1 >= self.config.retry.attempts,
         };
+        let abandoned = attempt
+            .resume
+            .as_ref()
+            .filter(|plan| plan.stage == ReleaseStage::Abandoned);
+        let abandoned = abandoned.map(|_| job.note.clone());
         let work = Work {
             attempt: attempt.n,
             dir: attempt.dir,
             resume: attempt.resume,
             goes_on: attempt.goes_on,
-            is_needed: false,
-            abandoned: None,
+            is_needed: is_needed(&self.config, &self.state, &project),
+            abandoned,
             last_good: self.last_good(&project),
             desk: self.desk.clone(),
             registries: self.registries.clone(),
@@ -196,10 +201,21 @@ impl Daemon {
     pub(super) fn told(&mut self, told: Told) {
         match told {
             Told::Announced(announced) => self.announced(announced),
-            Told::Learned { answer, .. } => {
-                let _ = answer.send(Ok(GoOn::Go(Ground::default())));
+            Told::Learned { job, learned, answer } => {
+                let _ = answer.send(self.learned(job, learned));
             }
         }
+    }
+
+    fn learned(&mut self, job: JobId, learned: Learned) -> Result<GoOn, String> {
+        let decision = self.decide(Event::Learned { job, learned }).ok_or_else(not_recorded)?;
+        let answer = decision.effects.into_iter().find_map(|effect| match effect {
+            Effect::Wait { job: of, why } if of == job => Some(GoOn::Wait(why)),
+            Effect::Go { job: of, ground } if of == job => Some(GoOn::Go(ground)),
+            _ => None,
+        });
+        // Of a job that is not running any more nothing is said: its attempt is being ended.
+        answer.ok_or_else(|| "the job is not running any more".to_owned())
     }
 
     /// An attempt is about to release: it is told what it may move once that is on record.
@@ -209,19 +225,30 @@ impl Daemon {
         let releases = match self.store.releases(targets) {
             Ok(releases) => releases,
             Err(error) => {
-                let _ = answer.send(Err(error_chain(&error)));
+                let _ = answer.send(Err(Denied::Unrecorded(error_chain(&error))));
                 return;
             }
         };
         let rebuild = self.state.jobs.get(&job).and_then(|job| job.rebuild.as_ref());
         let overtaken = overtaken(&plan, &releases, &self.state.releasing, job, rebuild);
-        let recorded = self.decide(Event::Releasing { job, plan });
-        let result = match recorded {
-            Some(_) => Ok(Permit {
-                overtaken,
-                stage: ReleaseStage::Moving,
-            }),
-            None => Err("the database cannot be written to".to_owned()),
+        let result = match self.decide(Event::Releasing { job, plan }) {
+            Some(decision) => {
+                let refused = decision.effects.into_iter().find_map(|effect| match effect {
+                    Effect::Refuse { job: of, why } if of == job => Some(why),
+                    _ => None,
+                });
+                let stage = self
+                    .state
+                    .releasing
+                    .get(&job)
+                    .map(|plan| plan.stage)
+                    .unwrap_or_default();
+                match refused {
+                    Some(why) => Err(Denied::Refused(why)),
+                    None => Ok(Permit { overtaken, stage }),
+                }
+            }
+            None => Err(Denied::Unrecorded(not_recorded())),
         };
         let _ = answer.send(result);
     }
@@ -396,6 +423,26 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Why nothing can be recorded.
+fn not_recorded() -> String {
+    "the database cannot be written to".to_owned()
+}
+
+/// Whether another project relies on this one, which has no images.
+fn is_needed(config: &Config, state: &State, project: &Project) -> bool {
+    let names = |upstream: &Upstream| upstream.project == project.name;
+    let is_named = || {
+        let others = config.projects.values().filter(|other| other.name != project.name);
+        others.into_iter().any(|other| {
+            let of_images = other.images.iter().flat_map(|image| &image.upstreams);
+            other.upstreams.iter().chain(of_images).any(names)
+        })
+    };
+    let key = remote_key(&project.remote);
+    let is_linked = || state.updates.links.values().any(|links| links.remotes.contains(&key));
+    project.images.is_empty() && (is_named() || is_linked())
 }
 
 /// What is a fact and would not come again is kept until it can be recorded; a look at a remote comes again by itself,

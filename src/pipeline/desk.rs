@@ -38,8 +38,17 @@ pub struct Announced {
     pub job: JobId,
     /// What, and to where.
     pub plan: ReleasePlan,
-    /// What it may move; an error if the plan could not be recorded, with which nothing may be moved.
-    pub answer: oneshot::Sender<Result<Permit, String>>,
+    /// What it may move; an error if nothing may be moved.
+    pub answer: oneshot::Sender<Result<Permit, Denied>>,
+}
+
+/// Why nothing may be moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// The plan could not be recorded: that is our side's trouble.
+    Unrecorded(String),
+    /// What was built must not be released.
+    Refused(String),
 }
 
 /// What an attempt may do with what it has announced.
@@ -66,9 +75,11 @@ impl Desk {
     pub(super) async fn learned(&self, job: JobId, learned: Learned) -> Result<Ground, Failure> {
         let (answer, answered) = oneshot::channel();
         self.tell(Step::Pull, Told::Learned { job, learned, answer })?;
-        match self.answer(Step::Pull, answered, "what the checkout says").await? {
-            GoOn::Go(ground) => Ok(ground),
-            GoOn::Wait(why) => Err(Failure::new(FailureKind::Waiting, why)),
+        match answered.await {
+            Ok(Ok(GoOn::Go(ground))) => Ok(ground),
+            Ok(Ok(GoOn::Wait(why))) => Err(Failure::new(FailureKind::Waiting, why)),
+            Ok(Err(error)) => Err(unrecorded(Step::Pull, "what the checkout says", &error)),
+            Err(_) => Err(gone(Step::Pull)),
         }
     }
 
@@ -76,25 +87,21 @@ impl Desk {
     pub(super) async fn announce(&self, job: JobId, plan: ReleasePlan) -> Result<Permit, Failure> {
         let (answer, answered) = oneshot::channel();
         self.tell(Step::Release, Told::Announced(Announced { job, plan, answer }))?;
-        self.answer(Step::Release, answered, "what is released").await
+        match answered.await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(Denied::Refused(why))) => Err(Failure::failed(format!("{}: {why}", Step::Release))),
+            Ok(Err(Denied::Unrecorded(error))) => Err(unrecorded(Step::Release, "what is released", &error)),
+            Err(_) => Err(gone(Step::Release)),
+        }
     }
 
     fn tell(&self, step: Step, told: Told) -> Result<(), Failure> {
         self.0.send(told).map_err(|_| gone(step))
     }
+}
 
-    async fn answer<T>(
-        &self,
-        step: Step,
-        answered: oneshot::Receiver<Result<T, String>>,
-        what: &str,
-    ) -> Result<T, Failure> {
-        match answered.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Failure::errored(format!("{step}: cannot record {what}: {error}"))),
-            Err(_) => Err(gone(step)),
-        }
-    }
+fn unrecorded(step: Step, what: &str, error: &str) -> Failure {
+    Failure::errored(format!("{step}: cannot record {what}: {error}"))
 }
 
 fn gone(step: Step) -> Failure {

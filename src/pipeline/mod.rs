@@ -35,7 +35,7 @@ mod work;
 pub use access::pull_access;
 pub use attempt::run;
 pub use build::scratch;
-pub use desk::{Announced, Desk, GoOn, Permit, Told};
+pub use desk::{Announced, Denied, Desk, GoOn, Permit, Told};
 pub use env::project_variables;
 pub use foresight::{Foresight, StandsOn};
 pub use inside::{Inside, inside};

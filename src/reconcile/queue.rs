@@ -7,7 +7,7 @@ use super::handle::Turn;
 use super::ours::Ours;
 use super::retry::is_due;
 use super::waves::node_of;
-use crate::model::{Job, JobId, JobState, Mode, ProjectName, RefName, State, Write};
+use crate::model::{Job, JobId, JobState, Mode, ProjectName, RefName, ReleaseStage, State, Write};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -15,9 +15,17 @@ use std::collections::{BTreeMap, HashSet};
 impl Turn<'_> {
     pub(super) fn start(&mut self) {
         for id in self.startable() {
+            let is_abandoned = self
+                .state
+                .releasing
+                .get(&id)
+                .is_some_and(|plan| plan.stage == ReleaseStage::Abandoned);
             self.put(id, |job| {
                 job.state = JobState::Running { cancelling: false };
-                job.note.clear();
+                // Of what is abandoned it is all that there is to tell.
+                if !is_abandoned {
+                    job.note.clear();
+                }
             });
             self.decision.writes.push(Write::Attempt(id));
             self.decision.effects.push(Effect::Start(id));
