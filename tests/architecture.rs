@@ -45,7 +45,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("poke", &["process", "tls", "config", "model"]),
-    ("api", &["model"]),
     ("hooks", &["model"]),
     ("api", &["hooks", "model"]),
     (
