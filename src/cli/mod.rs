@@ -13,6 +13,10 @@ mod doctor;
 mod explain;
 mod failure;
 mod follow;
+mod graph;
+mod graph_drawn;
+mod graph_tree;
+mod graph_view;
 mod image_view;
 mod images;
 pub mod init;
@@ -69,6 +73,7 @@ enum Verb {
     Images(images::Args),
     Log(log::Args),
     Explain(explain::Args),
+    Graph(graph::Args),
     Build(build::Args),
     Cancel(cancel::Args),
     Poll(poll::Args),
@@ -91,6 +96,7 @@ impl Verb {
             Self::Images(args) => images::run(args),
             Self::Log(args) => log::run(args),
             Self::Explain(args) => explain::run(args),
+            Self::Graph(args) => graph::run(args),
             Self::Build(args) => build::run(args),
             Self::Cancel(args) => cancel::run(args),
             Self::Poll(args) => poll::run(args),

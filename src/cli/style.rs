@@ -26,10 +26,10 @@ impl Style {
     /// A word in the colour of what it means.
     pub fn word(self, word: &str) -> String {
         let code = match word {
-            "succeeded" | "ok" | "running" | "current" | "building" => "32",
-            "failed" | "errored" | "timed out" | "bad" => "31",
-            "queued" | "cancelling" | "cancelled" | "warn" | "waiting" | "outdated" => "33",
-            "superseded" | "skipped" => "2",
+            "succeeded" | "ok" | "running" | "current" | "building" | "fresh" => "32",
+            "failed" | "errored" | "timed out" | "bad" | "blocked" | "in a circle" => "31",
+            "queued" | "cancelling" | "cancelled" | "warn" | "waiting" | "outdated" | "stale" | "waits" | "held back" => "33",
+            "superseded" | "skipped" | "never built" | "not released" | "not kept up to date" => "2",
             _ => return word.to_owned(),
         };
         self.paint(code, word)

@@ -462,6 +462,7 @@ fn waits_for_the_record(event: &Event) -> bool {
         | Event::BuildRequested { .. }
         | Event::CancelRequested { .. }
         | Event::RebuildRequested { .. }
+        | Event::RebuildAsked { .. }
         | Event::BaseSeen { .. }
         | Event::PackagesSeen { .. }
         | Event::ElsewhereSeen { .. }

@@ -38,6 +38,13 @@ pub enum Event {
         /// Which, and what is new below them.
         wanted: Vec<(Node, News)>,
     },
+    /// A person wants these built again, each once and all in one wave, whatever is new below them.
+    RebuildAsked {
+        /// Which.
+        nodes: BTreeSet<Node>,
+        /// Also released if they have come out the same.
+        force: bool,
+    },
     /// A person wants a job to end.
     CancelRequested {
         /// Which.

@@ -38,6 +38,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             commit,
         } => turn.build_requested(&project, &reference, &commit),
         Event::RebuildRequested { wanted } => turn.rebuild_requested(wanted),
+        Event::RebuildAsked { nodes, force } => turn.rebuild_asked(&nodes, force),
         Event::CancelRequested { job } => turn.cancel_requested(job),
         Event::Learned { job, learned } => turn.learned(job, &learned),
         Event::Releasing { job, plan } => turn.releasing(job, plan),

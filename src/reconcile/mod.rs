@@ -5,6 +5,7 @@
 
 mod above;
 mod asked;
+mod asked_rebuild;
 mod checks;
 mod edges;
 mod ends;
@@ -24,12 +25,14 @@ mod schedule;
 mod schedules;
 mod sight;
 mod standings;
+mod stands;
 mod things;
 mod timing;
 mod tries;
 mod verdict;
 mod wanted;
 mod waves;
+mod wish;
 
 pub use above::{Above, Freshness, Sight};
 pub use edges::graph;
@@ -44,6 +47,8 @@ pub use queue::next_wake;
 pub use retry::backoff;
 pub use schedule::{RemoteId, Schedule, Terms, Verdict};
 pub use sight::{is_selected, selection};
+pub use stands::{Chains, Stands, Word, around};
 pub use timing::{answered, look};
 pub use tries::{held, tried_job};
 pub use wanted::{bases_of, due, inside_of, strangers_of};
+pub use wish::{Because, Wish, WishError, Wished, external_bases, meant, wished};

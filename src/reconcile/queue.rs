@@ -20,6 +20,7 @@ impl Turn<'_> {
                 .releasing
                 .get(&id)
                 .is_some_and(|plan| plan.stage == ReleaseStage::Abandoned);
+            self.begins(id);
             self.put(id, |job| {
                 job.state = JobState::Running { cancelling: false };
                 // Of what is abandoned it is all that there is to tell.

@@ -46,14 +46,14 @@ pub(super) struct Plan {
     wave: Option<JobId>,
     /// The atomic wave that it is a part of.
     atomic: Option<JobId>,
-    force: bool,
+    pub force: bool,
 }
 
 /// A ref, and the commit that was released from it.
 pub(super) type Place = (ProjectName, RefName, CommitId);
 
 impl Plan {
-    fn add(&mut self, image: &ImageName, of: Option<JobId>, news: News) {
+    pub(super) fn add(&mut self, image: &ImageName, of: Option<JobId>, news: News) {
         self.images.insert(image.clone(), of);
         self.keys.insert(image.clone(), news.key);
         self.bases.extend(news.bases);
@@ -62,6 +62,11 @@ impl Plan {
         self.wave = self.wave.max(news.own.iter().map(|own| own.wave).max());
         let held = news.own.iter().filter_map(|own| own.held);
         self.atomic = self.atomic.into_iter().chain(held).min();
+    }
+
+    /// Its images, by what each is known as tried, and whether it is released in any case.
+    pub(super) fn into_parts(self) -> (BTreeMap<ImageName, Option<JobId>>, BTreeMap<ImageName, String>, bool) {
+        (self.images, self.keys, self.force)
     }
 
     fn reason(&self) -> Reason {

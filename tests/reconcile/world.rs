@@ -383,7 +383,7 @@ impl World {
     fn check_replay(&self, event: Event) {
         match &event {
             // Asking twice is two wishes.
-            Event::Recovered | Event::BuildRequested { .. } | Event::RebuildRequested { .. } => return,
+            Event::Recovered | Event::BuildRequested { .. } | Event::RebuildRequested { .. } | Event::RebuildAsked { .. } => return,
             // Failures are counted.
             Event::BaseSeen { result: Err(_), .. }
             | Event::PackagesSeen { result: Err(_), .. }
