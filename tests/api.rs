@@ -4,7 +4,8 @@
 mod support;
 
 use pipelined::api::{
-    Cancelled, ClientError, Command, DaemonStatus, Looks, Polled, Queued, Refused, Reloaded, SOCKET, UpdatesRound,
+    Cancelled, ClientError, Command, DaemonStatus, Looks, Polled, Queued, RebuildStarted, Refused, Reloaded, SOCKET,
+    UpdatesRound,
     UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
@@ -94,6 +95,10 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
                 _ => answer
                     .send(Err(Refused("there is no such project".to_owned())))
                     .unwrap(),
+            },
+            Command::Rebuild { asked, answer } => match asked.images.is_empty() {
+                true => answer.send(Err(Refused("no image".to_owned()))).unwrap(),
+                false => answer.send(Ok(RebuildStarted::default())).unwrap(),
             },
             Command::Cancel { jobs, answer } => answer.send(Ok(jobs)).unwrap(),
             Command::Poll { project, answer } => answer.send(Ok(if project.is_some() { 1 } else { 3 })).unwrap(),

@@ -1,6 +1,7 @@
 //! Requests to the daemon.
 
 use super::message::Looks;
+use super::rebuild::{RebuildAsked, RebuildStarted};
 use super::updates::{UpdatesAsked, UpdatesRound, UpdatesStarted};
 use crate::hooks::Hint;
 use crate::model::{JobId, ProjectName, Sender};
@@ -36,6 +37,13 @@ pub enum Command {
         jobs: Vec<JobId>,
         /// Those that had no outcome yet.
         answer: Answer<Vec<JobId>>,
+    },
+    /// Build released images again, with what stands on them.
+    Rebuild {
+        /// Which, and how.
+        asked: RebuildAsked,
+        /// The jobs.
+        answer: Answer<RebuildStarted>,
     },
     /// Ask the remotes now: of one project, or of all.
     Poll {

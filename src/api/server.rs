@@ -6,6 +6,7 @@
 use super::command::{Answer, Command, Refused};
 use super::hooks::{Hooks, trusted};
 use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+use super::rebuild::RebuildAsked;
 use super::updates::UpdatesAsked;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -53,6 +54,7 @@ fn router(tx: Sender, hooks: Arc<Hooks>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/build", post(build))
+        .route("/rebuild", post(rebuild))
         .route("/cancel", post(cancel))
         .route("/poll", post(poll))
         .route("/reload", post(reload))
@@ -85,6 +87,12 @@ async fn build(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclea
         answer,
     };
     Ok(ask(&tx, command, |job| Queued { job }).await)
+}
+
+async fn rebuild(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let asked: RebuildAsked = read(&body)?;
+    let command = |answer| Command::Rebuild { asked, answer };
+    Ok(ask(&tx, command, |started| started).await)
 }
 
 async fn cancel(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {

@@ -2,22 +2,21 @@
 
 use super::common::{ConfigArgs, Exit};
 use super::follow::must_be_there;
+use super::patience::Patience;
 use super::place::{call, workdir};
 use super::view::JobView;
-use crate::api::{BuildAsked, ClientError, Queued};
+use crate::api::{BuildAsked, Queued};
 use crate::model::JobState;
 use crate::model::{JobId, Outcome, ProjectName};
-use crate::store::{JobRecord, Lock, Store};
+use crate::store::{JobRecord, Store};
 use crate::workdir::Layout;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the record is asked for an outcome.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a daemon may be away (a restart) before waiting for it is given up.
-const AWAY: Duration = Duration::from_secs(60);
 
 /// Build the tip of a ref now, also if it was built before
 #[derive(Debug, clap::Args)]
@@ -83,20 +82,13 @@ fn end(record: JobRecord, workdir: &Path, json: bool) -> anyhow::Result<ExitCode
 /// Waits until the job has its outcome, also over a restart of the daemon.
 fn wait(workdir: &Path, id: JobId) -> anyhow::Result<JobRecord> {
     let store = Store::open_read(workdir)?;
-    let mut seen = Instant::now();
+    let mut patience = Patience::new(workdir);
     loop {
         let record = must_be_there(&store, id)?;
         if !record.job.is_live() {
             return Ok(record);
         }
-        if Lock::is_held(workdir) {
-            seen = Instant::now();
-        } else if seen.elapsed() > AWAY {
-            return Err(ClientError::NoDaemon {
-                workdir: workdir.to_owned(),
-            }
-            .into());
-        }
+        patience.look()?;
         std::thread::sleep(LOOK);
     }
 }

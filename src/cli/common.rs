@@ -25,6 +25,8 @@ pub enum Exit {
     InUse = 5,
     /// There are updates: what apt-check and dnf say it with.
     Updates = 100,
+    /// A person does not want to wait any longer: what a shell makes of INT.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -24,10 +24,13 @@ mod kept;
 mod log;
 mod man;
 mod news;
+mod patience;
 mod place;
 mod plan;
 mod poke_view;
 mod poll;
+mod rebuild;
+mod rebuild_plan;
 mod refs;
 mod reload;
 mod run;
@@ -35,11 +38,14 @@ mod status;
 mod style;
 mod table;
 mod time;
+mod tree;
 mod update_story;
 mod update_summary;
 mod updates;
 mod view;
 mod waiting;
+mod wave;
+mod wave_shown;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -59,7 +65,7 @@ Begin with:
   pipelined run -c ./pipelined.toml        build it, and go on watching
 
 Exit codes: 0 fine, 1 failed, 2 usage, 3 bad config, 4 no daemon there, 5 workdir in use,
-100 there are updates (`pipelined updates`)"
+100 there are updates (`pipelined updates`), 130 interrupted while waiting"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -75,6 +81,7 @@ enum Verb {
     Explain(explain::Args),
     Graph(graph::Args),
     Build(build::Args),
+    Rebuild(rebuild::Args),
     Cancel(cancel::Args),
     Poll(poll::Args),
     Updates(updates::Args),
@@ -98,6 +105,7 @@ impl Verb {
             Self::Explain(args) => explain::run(args),
             Self::Graph(args) => graph::run(args),
             Self::Build(args) => build::run(args),
+            Self::Rebuild(args) => rebuild::run(args),
             Self::Cancel(args) => cancel::run(args),
             Self::Poll(args) => poll::run(args),
             Self::Updates(args) => updates::run(args),

@@ -14,6 +14,7 @@ mod mirrors;
 mod notify;
 mod pokes;
 mod polls;
+mod rebuild;
 mod recover;
 mod reload;
 mod request;
@@ -24,5 +25,6 @@ mod watch;
 
 pub use door::{DaemonError, Options};
 pub use listening::ListenError;
+pub use rebuild::wish;
 pub use start::run;
 pub use update_view::{check_state, image_updates};

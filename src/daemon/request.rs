@@ -26,6 +26,9 @@ impl Daemon {
                 reference,
                 answer,
             } => self.resolve(project, reference, answer),
+            Command::Rebuild { asked, answer } => {
+                let _ = answer.send(self.rebuild_asked(asked));
+            }
             Command::Cancel { jobs, answer } => {
                 let _ = answer.send(self.cancel(&jobs));
             }

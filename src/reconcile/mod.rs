@@ -51,4 +51,4 @@ pub use stands::{Chains, Stands, Word, around};
 pub use timing::{answered, look};
 pub use tries::{held, tried_job};
 pub use wanted::{bases_of, due, inside_of, strangers_of};
-pub use wish::{Because, Wish, WishError, Wished, external_bases, meant, wished};
+pub use wish::{Because, Left, Wish, WishError, Wished, external_bases, meant, wished};

@@ -36,15 +36,36 @@ pub enum Because {
     BuiltFrom(ImageRef),
 }
 
+/// Something that is not built again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// Because of what it would have been.
+    pub because: Because,
+    /// Why it is not.
+    pub why: String,
+    /// It could be, and is not wanted.
+    pub is_unwanted: bool,
+}
+
 /// What is to be built again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wished {
     /// Each because of what.
     pub nodes: BTreeMap<Node, Because>,
-    /// What was named or stands on it, and is not built again, and why.
-    pub left: BTreeMap<Node, String>,
+    /// What was named or stands on it, and is not built again.
+    pub left: BTreeMap<Node, Left>,
     /// External bases that were named.
     pub bases: BTreeSet<ImageRef>,
+}
+
+impl Left {
+    fn new(because: Because, why: impl Into<String>) -> Self {
+        Self {
+            because,
+            why: why.into(),
+            is_unwanted: false,
+        }
+    }
 }
 
 /// Why a wish cannot be fulfilled.
@@ -150,7 +171,8 @@ impl Reader<'_> {
                     first.get_or_insert_with(|| why.clone());
                     // A ref that does not release it is none that anybody asks about.
                     if !self.is_aside(node) {
-                        left.insert(node.clone(), why);
+                        let because = Because::Asked;
+                        left.insert(node.clone(), Left::new(because, why));
                     }
                 }
             }
@@ -194,14 +216,21 @@ impl Reader<'_> {
             return;
         }
         if !self.matches(node) {
-            let why = "--match leaves it out".to_owned();
-            self.wished.left.insert(node.clone(), why);
+            let left = Left {
+                is_unwanted: true,
+                ..Left::new(because, "--match leaves it out")
+            };
+            self.wished.left.insert(node.clone(), left);
             return;
         }
         match obstacle(node, self.state, self.config) {
-            None => self.wished.nodes.insert(node.clone(), because).map(|_| ()),
-            Some(why) => self.wished.left.insert(node.clone(), why).map(|_| ()),
-        };
+            None => {
+                self.wished.nodes.insert(node.clone(), because);
+            }
+            Some(why) => {
+                self.wished.left.insert(node.clone(), Left::new(because, why));
+            }
+        }
     }
 
     fn matches(&self, node: &Node) -> bool {

@@ -143,6 +143,21 @@ impl Store {
         Ok(records)
     }
 
+    /// The jobs of a wave, the oldest first.
+    pub fn wave(&self, wave: JobId) -> Result<Vec<JobRecord>, StoreError> {
+        let text = format!("SELECT {} FROM jobs WHERE wave = ?1 ORDER BY id", rows::JOB);
+        let mut records = Vec::new();
+        for (job, finished) in self.rows(&text, [wave.0], rows::job)? {
+            let attempts = self.attempts(job.id)?;
+            records.push(JobRecord {
+                job,
+                finished,
+                attempts,
+            });
+        }
+        Ok(records)
+    }
+
     /// One job.
     pub fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError> {
         let text = format!("SELECT {} FROM jobs WHERE id = ?1", rows::JOB);

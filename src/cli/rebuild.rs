@@ -1,0 +1,283 @@
+//! `pipelined rebuild`: a person wants released images built again, and what stands on them.
+//!
+//! With `--dry-run` it must never ask the daemon for anything. Whoever stops waiting stops nothing else.
+
+use super::common::{ConfigArgs, Exit};
+use super::patience::Patience;
+use super::place::{call, workdir};
+use super::rebuild_plan::{self, PlanView};
+use super::style::{Style, plain};
+use super::wave::{ImageStands, Look, Wave};
+use super::wave_shown::Shown;
+use crate::api::{ClientError, RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
+use crate::config::Config;
+use crate::daemon::wish;
+use crate::model::{ImageName, JobId, Node, ProjectName, RefName, State, full_name};
+use crate::reconcile::{Ours, Wished, wished};
+use crate::store::{Store, StoreError};
+use anyhow::Context;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the record is asked how it goes.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Build released images again, also if nothing is new
+///
+/// Builds the commits that are released. If the content of an image changes by that, what stands on it is stale and
+/// follows by itself; with --recurse all of it is built again in any case, each image once and after what it stands on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+An IMAGE is a name (ruby for all images of a project, ruby/slim), a release reference, or a base
+that is none of ours: debian:12 stands for what is built FROM it, with --recurse for all below.
+What --match leaves out is not built, and cuts nothing else off.
+
+Exit codes:
+  0    queued; with --wait: all of it succeeded
+  1    with --wait: something failed, or was blocked by a failure
+  2    there is no such image, or it cannot be built again
+  4    no daemon there
+  130  interrupted while waiting: the rebuild goes on
+
+Examples:
+  pipelined rebuild ruby --recurse --dry-run
+  pipelined rebuild ruby/slim --wait && echo released
+  pipelined rebuild debian:12 --recurse --match 'registry.example.org/tools/*'
+  pipelined rebuild base --force           without the layer cache, released in any case")]
+pub(super) struct Args {
+    /// Which: project, project/image, a release reference, or a base
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Build also all that stands on them
+    #[arg(long)]
+    recurse: bool,
+    /// Of what is not named itself, only images whose name or release reference matches
+    #[arg(long = "match", value_name = "GLOB")]
+    matching: Option<String>,
+    /// Wait for all of it, and show how it goes; ends with 0 only if all of it succeeded
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// Print what would be built and why, and ask nobody for it
+    #[arg(long)]
+    dry_run: bool,
+    /// Without the layer cache, and released also if they have come out the same
+    #[arg(long)]
+    force: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `rebuild --json`.
+#[derive(Serialize)]
+struct RebuildView {
+    /// By which all of its jobs are known.
+    wave: Option<JobId>,
+    jobs: Vec<JobLine>,
+    refused: Vec<RebuildRefused>,
+}
+
+#[derive(Serialize)]
+struct JobLine {
+    name: String,
+    project: ProjectName,
+    image: ImageName,
+    #[serde(rename = "ref")]
+    reference: RefName,
+    /// How it stands, or has ended.
+    #[serde(flatten)]
+    stands: ImageStands,
+}
+
+/// Asks the daemon.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let workdir = workdir(&args.config)?;
+    let config = match args.config.load() {
+        Ok(loaded) => Some(loaded.config),
+        // Whoever names a workdir needs no config, but for a plan.
+        Err(_) if args.config.workdir.is_some() && !args.dry_run => None,
+        Err(error) => return Err(error.into()),
+    };
+    let asked = RebuildAsked {
+        images: args.images.clone(),
+        recurse: args.recurse,
+        matching: args.matching.clone(),
+        force: args.force,
+    };
+    let mut out = std::io::stdout().lock();
+    if let Some(config) = &config {
+        let wished = match plan(&asked, &workdir, config)? {
+            Ok(wished) => wished,
+            Err(why) => return unclear(&why),
+        };
+        if args.json && args.dry_run {
+            serde_json::to_writer_pretty(&mut out, &PlanView::new(&wished))?;
+            writeln!(out)?;
+        } else if !args.json {
+            rebuild_plan::print(&mut out, &wished, Style::stdout())?;
+        }
+    }
+    if args.dry_run {
+        return Ok(Exit::Fine.into());
+    }
+    drop(out);
+    let started: RebuildStarted = match call(&workdir, "/rebuild", &asked) {
+        Err(error) if matches!(error.downcast_ref(), Some(ClientError::Refused(_))) => {
+            return unclear(&format!("{error:#}"));
+        }
+        answer => answer?,
+    };
+    if !args.json {
+        print(&started, args.wait)?;
+    }
+    let (end, exit) = match started.wave.filter(|_| args.wait) {
+        Some(number) => {
+            let jobs = started.jobs.iter().map(|of| of.job).collect();
+            wait(&Wave { number, jobs }, &workdir, config.as_ref(), args.json)?
+        }
+        None => (None, Exit::Fine),
+    };
+    if args.json && exit != Exit::Interrupted {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, &view(started, end))?;
+        writeln!(out)?;
+    }
+    Ok(exit.into())
+}
+
+/// What it would build; or why the request makes no sense.
+fn plan(asked: &RebuildAsked, workdir: &Path, config: &Config) -> anyhow::Result<Result<Wished, String>> {
+    let state = match Store::open_read(workdir) {
+        Ok(store) => store.load_state()?,
+        // Nothing was built yet.
+        Err(StoreError::Missing { .. }) => State::default(),
+        Err(error) => return Err(error.into()),
+    };
+    let wish = match wish(asked.clone()) {
+        Ok(wish) => wish,
+        Err(why) => return Ok(Err(why)),
+    };
+    let ours = Ours::of(&state, config);
+    Ok(wished(&wish, &state, config, &ours).map_err(|error| error.to_string()))
+}
+
+fn unclear(why: &str) -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stderr().lock(), "pipelined: {}", plain(why))?;
+    Ok(Exit::Usage.into())
+}
+
+fn print(started: &RebuildStarted, waits: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut jobs: BTreeMap<JobId, Vec<&RebuildJob>> = BTreeMap::new();
+    for of in &started.jobs {
+        jobs.entry(of.job).or_default().push(of);
+    }
+    writeln!(out)?;
+    for (job, images) in &jobs {
+        let names: Vec<&str> = images.iter().map(|of| of.name.as_str()).collect();
+        let reference = images[0].reference.short();
+        let line = format!("job {job} builds {} {reference}", names.join(", "));
+        writeln!(out, "{}", plain(&line))?;
+    }
+    for RebuildRefused { name, reference, why } in &started.refused {
+        let line = format!("{name} {}: not queued: {why}", reference.short());
+        writeln!(out, "{}", plain(&line))?;
+    }
+    if jobs.is_empty() {
+        writeln!(out, "nothing was queued")?;
+    } else if !waits {
+        writeln!(out, "follow it with: {}", follow(started.jobs.first()))?;
+    }
+    Ok(())
+}
+
+fn follow(first: Option<&RebuildJob>) -> String {
+    let log = first.map(|of| format!(", pipelined log {} --job {} -f", of.project, of.job));
+    format!("pipelined status, pipelined graph{}", log.unwrap_or_default())
+}
+
+/// Waits until nothing more is to come, also over a restart of the daemon.
+fn wait(wave: &Wave, workdir: &Path, config: Option<&Config>, quiet: bool) -> anyhow::Result<(Option<Look>, Exit)> {
+    let store = Store::open_read(workdir)?;
+    let mut patience = Patience::new(workdir);
+    let mut shown = Shown::new(quiet);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut interrupts = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+        loop {
+            let look = wave.look(&store, config)?;
+            shown.show(&look)?;
+            if look.is_over {
+                let exit = if look.is_good() { Exit::Fine } else { Exit::Failed };
+                drop(shown);
+                return Ok((Some(look), exit));
+            }
+            patience.look()?;
+            tokio::select! {
+                _ = interrupts.recv() => {
+                    drop(shown);
+                    leave(&look)?;
+                    return Ok((None, Exit::Interrupted));
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    })
+}
+
+/// Says what goes on, to whoever does not want to wait for it.
+fn leave(look: &Look) -> std::io::Result<()> {
+    let mut err = std::io::stderr().lock();
+    let live: BTreeSet<JobId> = look.live();
+    writeln!(err, "pipelined: the rebuild goes on; follow it with: pipelined status, pipelined graph")?;
+    let running = look.images.iter().find(|(_, stands)| stands.state == "running");
+    if let Some((node, job)) = running.and_then(|(node, stands)| Some((node, stands.job?))) {
+        writeln!(err, "  what runs now: pipelined log {} --job {job} -f", node.project)?;
+    }
+    let jobs: Vec<String> = live.iter().map(|job| format!("--job {job}")).collect();
+    if !jobs.is_empty() {
+        writeln!(err, "  cancel it with: pipelined cancel {}", jobs.join(" "))?;
+    }
+    Ok(())
+}
+
+fn view(started: RebuildStarted, end: Option<Look>) -> RebuildView {
+    let line = |node: Node, stands: ImageStands| JobLine {
+        name: full_name(&node.project, &node.image),
+        project: node.project,
+        image: node.image,
+        reference: node.reference,
+        stands,
+    };
+    let queued = |of: RebuildJob| {
+        let node = Node {
+            project: of.project,
+            reference: of.reference,
+            image: of.image,
+        };
+        let stands = ImageStands {
+            job: Some(of.job),
+            state: "queued",
+            note: String::new(),
+            is_over: false,
+            is_good: true,
+        };
+        line(node, stands)
+    };
+    let jobs = match end {
+        Some(look) => look.images.into_iter().map(|(node, stands)| line(node, stands)).collect(),
+        None => started.jobs.into_iter().map(queued).collect(),
+    };
+    RebuildView {
+        wave: started.wave,
+        jobs,
+        refused: started.refused,
+    }
+}
