@@ -5,8 +5,7 @@ mod support;
 
 use pipelined::api::{
     Cancelled, ClientError, Command, DaemonStatus, Looks, Polled, Queued, RebuildStarted, Refused, Reloaded, SOCKET,
-    UpdatesRound,
-    UpdatesStarted, bind, call, call_within, serve,
+    UpdatesRound, UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
 use serde_json::{Value, json};

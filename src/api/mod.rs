@@ -23,6 +23,6 @@ pub use rebuild::{RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
 pub use server::serve;
 pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};
 pub use updates::{
-    BaseUpdates, CheckState, FailedLook, ImageUpdates, InsideUpdates, UpdateState, UpdatesAsked, UpdatesRound,
-    UpdatesStarted,
+    BaseKind, BaseUpdates, CheckState, FailedLook, ImageUpdates, InsideUpdates, OwnRelease, UpdateState, UpdatesAsked,
+    UpdatesRound, UpdatesStarted,
 };

@@ -78,6 +78,9 @@ pub struct ImageUpdates {
     pub commit: CommitId,
     /// The job that released it; none: it was built elsewhere.
     pub job: Option<JobId>,
+    /// The wave of that job.
+    #[serde(default)]
+    pub wave: Option<JobId>,
     /// How it is known what it was built on, in words.
     pub evidence: String,
     /// Whether there are updates that count.
@@ -101,10 +104,19 @@ pub struct ImageUpdates {
 pub struct BaseUpdates {
     /// As the Containerfile says.
     pub name: String,
+    /// `base`, `depends_on` or `sibling`.
+    #[serde(default)]
+    pub kind: BaseKind,
     /// How it stands.
     pub state: UpdateState,
     /// What was used.
     pub from: Option<Digest>,
+    /// Of what is relied on without being a base: from which commit it was.
+    #[serde(default)]
+    pub commit: Option<CommitId>,
+    /// The release of ours that it is at now; none if a look at a registry tells.
+    #[serde(default)]
+    pub by: Option<OwnRelease>,
     /// Where it is now, if that is elsewhere.
     pub to: Option<Digest>,
     /// How that was found out, or what differs.
@@ -124,6 +136,32 @@ pub struct InsideUpdates {
     pub updates: Vec<PackageUpdate>,
     /// The check itself.
     pub check: Option<CheckState>,
+}
+
+/// What an image stands on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseKind {
+    /// It is built FROM it.
+    #[default]
+    Base,
+    /// It relies on it.
+    DependsOn,
+    /// The same job builds both.
+    Sibling,
+}
+
+/// A release of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnRelease {
+    /// By which job.
+    pub job: JobId,
+    /// Its wave.
+    pub wave: JobId,
+    /// What it is; none of a project without images.
+    pub digest: Option<Digest>,
+    /// It is held back, and released with the wave that this job began.
+    pub held: Option<JobId>,
 }
 
 /// How something stands.

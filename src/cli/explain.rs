@@ -3,7 +3,7 @@
 //! It repeats the reasons that were stored when they were true. It must never make up one afterwards.
 
 use super::common::{ConfigArgs, Exit};
-use super::kept::kept;
+use super::kept::{chain, kept};
 use super::place::{Place, must_be_known};
 use super::poke_view::{PokedView, poked};
 use super::refs;
@@ -15,9 +15,10 @@ use super::view::{JobView, TroubleView};
 use super::waiting::waits_for;
 use crate::config::Project;
 use crate::model::{CommitId, ImageName, JobId, ProjectName, RefKind, RefName, full_name};
-use crate::reconcile::is_selected;
-use crate::store::{JobFilter, Store};
+use crate::reconcile::{Chains, Ours, Stands, Word, is_selected};
+use crate::store::{JobFilter, JobRecord, Store};
 use crate::workdir::Layout;
+use anyhow::bail;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,19 +26,22 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// How many jobs of a ref are told of.
 const JOBS: usize = 5;
 
-/// Tell why a project's refs are as they are: built, skipped, waiting
+/// Tell why a project's refs and images are as they are: built, skipped, stale, waiting, blocked
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   pipelined explain ruby
+  pipelined explain ruby/slim       why is this image stale, or not?
   pipelined explain ruby v1.0       why was this tag not built?")]
 pub(super) struct Args {
-    /// The project
-    project: ProjectName,
+    /// The project, or one image of it: ruby/slim
+    #[arg(value_name = "PROJECT[/IMAGE]")]
+    project: Whose,
     /// Only this ref: main, v1.0, refs/heads/main
     #[arg(value_name = "REF")]
     reference: Option<OsString>,
@@ -46,6 +50,24 @@ pub(super) struct Args {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A project, or one of its images.
+#[derive(Debug, Clone)]
+struct Whose {
+    project: ProjectName,
+    image: Option<ImageName>,
+}
+
+impl FromStr for Whose {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (project, image) = text.split_once('/').map_or((text, None), |(p, i)| (p, Some(i)));
+        let project = ProjectName::new(project).map_err(|error| error.to_string())?;
+        let image = image.map(ImageName::new).transpose();
+        let image = image.map_err(|error| error.to_string())?;
+        Ok(Self { project, image })
+    }
 }
 
 #[derive(Serialize)]
@@ -78,6 +100,8 @@ struct RefStory {
     not_kept: BTreeMap<ImageName, String>,
     /// Who outside is told of what is released from it.
     pokes: Vec<PokedView>,
+    /// How each image stands in its chain; nothing if the config is not known.
+    chain: BTreeMap<ImageName, Stands>,
 }
 
 #[derive(Serialize)]
@@ -93,7 +117,8 @@ struct ImageStory {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let place = Place::look(&args.config)?;
     let store = Store::open_read(&place.workdir)?;
-    must_be_known(&args.project, &place.projects(&store)?)?;
+    must_be_known(&args.project.project, &place.projects(&store)?)?;
+    must_have(&args.project, &place)?;
     let view = explain(args, &place, &store)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     if args.json {
@@ -107,7 +132,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainView> {
-    let project = &args.project;
+    let Whose { project, image } = &args.project;
     let known = refs::known(store, project)?;
     let wanted: BTreeSet<RefName> = match &args.reference {
         Some(text) => [refs::find(text, &known)?.map_or_else(|| guess(text), Ok)?].into(),
@@ -118,14 +143,30 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     let state = store.load_state()?;
     let runs = place.daemon.is_some() || place.silent.is_some();
     let mut pokes = poked(store, &state, place.config.as_ref(), Some(project))?;
+    let config = place.config.as_ref();
+    let ours = config.map(|config| Ours::of(&state, config));
+    let chains = config
+        .zip(ours.as_ref())
+        .map(|(config, ours)| Chains::new(&state, config, ours));
+    let chains = chains.as_ref();
     for reference in wanted {
-        let of_ref = pokes.extract_if(.., |poked| poked.reference == reference).collect();
-        let (updates, not_kept) = kept(project, &reference, place.config.as_ref(), &state, runs);
+        let mut of_ref: Vec<PokedView> = pokes.extract_if(.., |poked| poked.reference == reference).collect();
+        let (mut updates, mut not_kept) = kept(project, &reference, config.zip(chains), &state, runs);
+        let mut chain = chain(project, &reference, chains);
+        let mut told = story(project, reference, configured, place, store, chains)?;
+        if let Some(image) = image {
+            updates.retain(|of| of.image.image == *image);
+            not_kept.retain(|of, _| of == image);
+            chain.retain(|of, _| of == image);
+            told.images.retain(|of| of.image == *image);
+            of_ref.retain(|of| of.image == *image);
+        }
         stories.push(RefStory {
             updates,
             not_kept,
+            chain,
             pokes: of_ref,
-            ..story(project, reference, configured, place, store)?
+            ..told
         });
     }
     Ok(ExplainView {
@@ -140,6 +181,24 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     })
 }
 
+/// Fails if the config has the project, and not this image of it.
+fn must_have(whose: &Whose, place: &Place) -> anyhow::Result<()> {
+    let (Some(image), Some(config)) = (&whose.image, &place.config) else {
+        return Ok(());
+    };
+    let Some(project) = config.projects.get(&whose.project) else {
+        return Ok(());
+    };
+    if project.images.iter().any(|own| own.name == *image) {
+        return Ok(());
+    }
+    let names: Vec<&str> = project.images.iter().map(|own| own.name.as_str()).collect();
+    match names.is_empty() {
+        true => bail!("{} has no images", whose.project),
+        false => bail!("{} has no image {image}; it has: {}", whose.project, names.join(", ")),
+    }
+}
+
 /// A name that nobody has seen is taken for a branch.
 fn guess(text: &OsStr) -> anyhow::Result<RefName> {
     Ok(RefName::new([b"refs/heads/", text.as_bytes()].concat())?)
@@ -151,11 +210,18 @@ fn story(
     configured: Option<Option<&Project>>,
     place: &Place,
     store: &Store,
+    chains: Option<&Chains<'_>>,
 ) -> anyhow::Result<RefStory> {
     let layout = Layout::new(&place.workdir);
     let views = |filter: &JobFilter| -> anyhow::Result<Vec<JobView>> {
         let records = store.jobs(filter)?;
-        Ok(records.into_iter().map(|r| JobView::new(r, &layout)).collect())
+        let view = |record: JobRecord| JobView {
+            waits: chains
+                .and_then(|chains| chains.wait_of(record.job.id))
+                .map(str::to_owned),
+            ..JobView::new(record, &layout)
+        };
+        Ok(records.into_iter().map(view).collect())
     };
     let mut jobs = views(&JobFilter {
         project: Some(project.clone()),
@@ -216,6 +282,7 @@ fn story(
         updates: Vec::new(),
         not_kept: BTreeMap::new(),
         pokes: Vec::new(),
+        chain: BTreeMap::new(),
     })
 }
 
@@ -241,13 +308,19 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         for wait in &story.waits_for {
             writeln!(out, "  waits: {}", plain(wait))?;
         }
-        for NewsView { image, then } in &story.updates {
+        for NewsView { image, then, chain } in &story.updates {
             writeln!(out, "  image {}:", image.name)?;
             for line in update_story::lines(image, now) {
                 writeln!(out, "    {}", plain(&line))?;
             }
             if !then.is_empty() {
                 writeln!(out, "    {}", plain(then))?;
+            }
+            let told = chain
+                .iter()
+                .filter(|chain| then.is_empty() || !then.contains(&chain.why));
+            for line in told.filter_map(chain_line) {
+                writeln!(out, "    {}", plain(&line))?;
             }
         }
         for (image, why) in &story.not_kept {
@@ -256,6 +329,13 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         for poked in &story.pokes {
             let told = plain(&poked.story(view.daemon, now));
             writeln!(out, "  image {} pokes {told}", full_name(&poked.project, &poked.image))?;
+        }
+        let is_told = |image: &ImageName| story.updates.iter().any(|of| of.image.image == *image);
+        for (image, chain) in story.chain.iter().filter(|(image, _)| !is_told(image)) {
+            // What is not kept up to date is told above.
+            if chain.state != Word::NotKept {
+                writeln!(out, "  image {image}: {}", plain(&chain.line()))?;
+            }
         }
         for job in &story.jobs {
             print_job(out, job, style, now)?;
@@ -276,6 +356,15 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         }
     }
     Ok(())
+}
+
+/// How an image stands in its chain, if what is new below it does not say so.
+fn chain_line(chain: &Stands) -> Option<String> {
+    match chain.state {
+        Word::Fresh if chain.why.is_empty() => Some("fresh: nothing that counts is new below it".to_owned()),
+        Word::Stale => None,
+        _ => Some(chain.line()),
+    }
 }
 
 fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) -> std::io::Result<()> {

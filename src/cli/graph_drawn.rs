@@ -14,7 +14,11 @@ pub(super) fn dot(out: &mut impl Write, view: &GraphView, external: bool) -> io:
     for (place, node) in view.nodes.iter().enumerate() {
         let label: Vec<String> = label(node).iter().map(|line| dot_quoted(line)).collect();
         let colour = colour(node.state);
-        writeln!(out, "  n{place} [label=\"{}\", fillcolor=\"{colour}\"];", label.join("\\n"))?;
+        writeln!(
+            out,
+            "  n{place} [label=\"{}\", fillcolor=\"{colour}\"];",
+            label.join("\\n")
+        )?;
     }
     let bases = bases(view, external);
     for (base, number) in &bases {
@@ -64,7 +68,12 @@ struct Line {
 }
 
 fn lines(view: &GraphView, bases: &BTreeMap<&ImageRef, usize>) -> Vec<Line> {
-    let places: BTreeMap<&str, usize> = view.nodes.iter().enumerate().map(|(at, n)| (n.id.as_str(), at)).collect();
+    let places: BTreeMap<&str, usize> = view
+        .nodes
+        .iter()
+        .enumerate()
+        .map(|(at, n)| (n.id.as_str(), at))
+        .collect();
     let mut lines = Vec::new();
     for (place, node) in view.nodes.iter().enumerate() {
         for edge in &node.stands_on {

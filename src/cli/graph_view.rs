@@ -74,7 +74,9 @@ impl GraphView {
         let graph: &Graph = &chains.ours().graph;
         let shown: Vec<usize> = match only {
             Some(only) => around_these(graph, only).into_iter().collect(),
-            None => (0..graph.nodes().len()).filter(|p| is_shown(*p, state, chains)).collect(),
+            None => (0..graph.nodes().len())
+                .filter(|p| is_shown(*p, state, chains))
+                .collect(),
         };
         let place_of: BTreeMap<usize, usize> = shown.iter().enumerate().map(|(at, place)| (*place, at)).collect();
         let mut refs: BTreeMap<(&ProjectName, &ImageName), usize> = BTreeMap::new();
@@ -96,11 +98,13 @@ impl GraphView {
                 reference: None,
                 kind: kind(&edge.kind),
             });
-            let external = external_bases(*place, graph, state).into_iter().map(|reference| EdgeView {
-                image: None,
-                reference: Some(reference),
-                kind: "base",
-            });
+            let external = external_bases(*place, graph, state)
+                .into_iter()
+                .map(|reference| EdgeView {
+                    image: None,
+                    reference: Some(reference),
+                    kind: "base",
+                });
             let stands_on: BTreeSet<EdgeView> = ours.chain(external).collect();
             NodeView {
                 id: id(node),
@@ -115,7 +119,10 @@ impl GraphView {
                 height: graph.height(*place),
                 stands_on: stands_on.into_iter().collect(),
                 title,
-                below: graph.downs(*place).filter_map(|down| place_of.get(&down).copied()).collect(),
+                below: graph
+                    .downs(*place)
+                    .filter_map(|down| place_of.get(&down).copied())
+                    .collect(),
                 is_root: !graph.ups(*place).any(|edge| place_of.contains_key(&edge.to)),
             }
         });

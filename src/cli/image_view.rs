@@ -7,6 +7,7 @@ use crate::model::{
     BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageStatus, Job, JobId, Node, ProjectName, RefName, Release,
     Standing, full_name,
 };
+use crate::reconcile::Stands;
 use crate::store::ImageRecord;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub(super) struct ImageView {
     pub updates: Option<ImageUpdates>,
     /// Who outside is told of its releases.
     pub pokes: Vec<PokedView>,
+    /// How it stands in its chain; none if the config is not known.
+    pub chain: Option<Stands>,
 }
 
 /// A build that came to the content that is there.
@@ -71,7 +74,7 @@ pub(super) struct ReleasedView {
 }
 
 /// A state, and why.
-pub(super) type Stands = (&'static str, String);
+pub(super) type InWords = (&'static str, String);
 
 impl ImageView {
     /// Of an image that no job has come to yet.
@@ -82,7 +85,7 @@ impl ImageView {
     }
 
     /// Without a build.
-    fn bare(project: ProjectName, image: ImageName, reference: Option<RefName>, (state, why): Stands) -> Self {
+    fn bare(project: ProjectName, image: ImageName, reference: Option<RefName>, (state, why): InWords) -> Self {
         Self {
             name: full_name(&project, &image),
             project,
@@ -100,6 +103,7 @@ impl ImageView {
             unchanged: None,
             updates: None,
             pokes: Vec::new(),
+            chain: None,
         }
     }
 
@@ -122,7 +126,7 @@ impl ImageView {
     pub fn new(
         good: Option<ImageRecord>,
         newest: ImageRecord,
-        stands: Stands,
+        stands: InWords,
         releases: &BTreeMap<ImageRef, Release>,
     ) -> Self {
         let is_unchanged = newest.result.status == ImageStatus::Unchanged;
@@ -161,7 +165,7 @@ impl ImageView {
     }
 }
 
-fn live_state(job: &Job) -> Stands {
+fn live_state(job: &Job) -> InWords {
     let id = job.id;
     match job.is_running() {
         true => ("building", format!("job {id} is running")),
@@ -189,7 +193,7 @@ pub(super) fn state_of(
     newest: &ImageRecord,
     on: RefStands<'_>,
     releases: &BTreeMap<ImageRef, Release>,
-) -> Stands {
+) -> InWords {
     let RefStands { job, tip, tip_failed } = on;
     if let Some(job) = job {
         return live_state(job);

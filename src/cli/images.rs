@@ -13,7 +13,7 @@ use crate::api::{BaseUpdates, ImageUpdates};
 use crate::config::{Config, Project};
 use crate::daemon::image_updates;
 use crate::model::{Digest, ImageName, Job, Node, ProjectName, RefName, State};
-use crate::reconcile::{Ours, watched};
+use crate::reconcile::{Chains, Ours, Stands, watched};
 use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,7 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
         }
         releases = store.releases(&references)?;
     }
-    let mut below = place
+    let (mut below, mut chain) = place
         .config
         .as_ref()
         .map(|config| what_is_below(&state, config))
@@ -135,7 +135,7 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
                 image: image.clone(),
             };
             let view = ImageView::new(good, newest, stands, &releases);
-            views.push(with_updates(view, below.remove(&node), now));
+            views.push(with_updates(view, below.remove(&node), chain.remove(&node), now));
         }
         let elsewhere = below.extract_if(.., |node, _| node.project == project && node.image == image);
         for (node, updates) in elsewhere {
@@ -143,11 +143,20 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
                 continue;
             };
             let view = ImageView::elsewhere(&node, standing, newest_live(&live, &project, &node.reference));
-            views.push(with_updates(view, Some(updates), now));
+            views.push(with_updates(view, Some(updates), chain.remove(&node), now));
         }
         if views.len() == begun {
             let mut view = ImageView::never_built(&project, &image, &live);
             view.why = elsewhere_trouble(&state, &project, &image).unwrap_or(view.why);
+            let of_image = chain
+                .iter()
+                .filter(|(node, _)| node.project == project && node.image == image);
+            // Of several refs the one that tells most.
+            view.chain = of_image
+                .map(|(_, stands)| stands)
+                .max_by_key(|stands| stands.job)
+                .cloned();
+            with_chain(&mut view);
             views.push(view);
         }
     }
@@ -164,18 +173,25 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
     Ok(views)
 }
 
-/// How what is kept up to date stands to what is below it.
-fn what_is_below(state: &State, config: &Config) -> BTreeMap<Node, ImageUpdates> {
+/// How what is kept up to date stands to what is below it, and how every image stands in its chain.
+fn what_is_below(state: &State, config: &Config) -> (BTreeMap<Node, ImageUpdates>, BTreeMap<Node, Stands>) {
     let (images, ours) = (watched(state, config), Ours::of(state, config));
-    images
-        .map(|image| (image.node.clone(), image_updates(image, state, &state.updates, &ours)))
-        .collect()
+    let chains = Chains::new(state, config, &ours);
+    let below = images.map(|image| (image.node.clone(), image_updates(image, state, &state.updates, &ours)));
+    let nodes = ours.graph.nodes().iter().enumerate();
+    let chain = nodes.map(|(place, node)| (node.clone(), chains.stands(place)));
+    (below.collect(), chain.collect())
 }
 
 /// With what is new below it: that counts if nothing else is said of the image, or only that its build failed.
-fn with_updates(mut view: ImageView, updates: Option<ImageUpdates>, now: Timestamp) -> ImageView {
+fn with_updates(
+    mut view: ImageView,
+    updates: Option<ImageUpdates>,
+    chain: Option<Stands>,
+    now: Timestamp,
+) -> ImageView {
     if let Some(updates) = &updates
-        && let Some((state, why)) = update_story::stands(updates, now)
+        && let Some((state, why)) = update_story::stands(updates, chain.as_ref(), now)
     {
         match view.state {
             "current" => (view.state, view.why) = (state, why),
@@ -185,7 +201,19 @@ fn with_updates(mut view: ImageView, updates: Option<ImageUpdates>, now: Timesta
         }
     }
     view.updates = updates;
+    view.chain = chain;
+    with_chain(&mut view);
     view
+}
+
+/// A job that waits says for what.
+fn with_chain(view: &mut ImageView) {
+    let way = view.chain.as_ref().and_then(update_story::in_the_way);
+    if let Some(way) = way.filter(|way| view.state == "waiting" && !way.ends_with(" is queued"))
+        && !view.why.contains(&way)
+    {
+        view.why = format!("{}; {way}", view.why);
+    }
 }
 
 /// Why it is not known whether an image was built elsewhere.

@@ -4,7 +4,7 @@ use super::update_summary::NewsView;
 use crate::config::Config;
 use crate::daemon::image_updates;
 use crate::model::{ImageName, Node, ProjectName, RefKind, RefName, State};
-use crate::reconcile::{Ours, watched};
+use crate::reconcile::{Chains, Stands, watched};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(super) fn kept(
     project: &ProjectName,
     reference: &RefName,
-    config: Option<&Config>,
+    known: Option<(&Config, &Chains<'_>)>,
     state: &State,
     runs: bool,
 ) -> (Vec<NewsView>, BTreeMap<ImageName, String>) {
@@ -20,13 +20,14 @@ pub(super) fn kept(
     let is_meant = |node: &Node| node.project == *project && node.reference == *reference;
     let mut updates = Vec::new();
     let mut left = BTreeMap::new();
-    let Some(config) = config else { return (updates, left) };
-    let ours = Ours::of(state, config);
+    let Some((config, chains)) = known else {
+        return (updates, left);
+    };
     for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
         match watched(state, config).find(|image| image.node == node) {
             Some(image) => {
-                let below = image_updates(image, state, &state.updates, &ours);
-                updates.push(NewsView::new(below, state, runs, now));
+                let below = image_updates(image, state, &state.updates, chains.ours());
+                updates.push(NewsView::new(below, chains.of(node), state, runs, now));
             }
             None => {
                 left.insert(node.image.clone(), why_not_kept(config, node));
@@ -34,6 +35,21 @@ pub(super) fn kept(
         }
     }
     (updates, left)
+}
+
+/// How each image of a ref stands in its chain, also those that were never released.
+pub(super) fn chain(
+    project: &ProjectName,
+    reference: &RefName,
+    chains: Option<&Chains<'_>>,
+) -> BTreeMap<ImageName, Stands> {
+    let Some(chains) = chains else {
+        return BTreeMap::new();
+    };
+    let nodes = chains.ours().graph.nodes().iter().enumerate();
+    let own = nodes.filter(|(_, node)| node.project == *project && node.reference == *reference);
+    own.map(|(place, node)| (node.image.clone(), chains.stands(place)))
+        .collect()
 }
 
 fn why_not_kept(config: &Config, node: &Node) -> String {

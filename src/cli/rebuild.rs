@@ -236,7 +236,10 @@ fn wait(wave: &Wave, workdir: &Path, config: Option<&Config>, quiet: bool) -> an
 fn leave(look: &Look) -> std::io::Result<()> {
     let mut err = std::io::stderr().lock();
     let live: BTreeSet<JobId> = look.live();
-    writeln!(err, "pipelined: the rebuild goes on; follow it with: pipelined status, pipelined graph")?;
+    writeln!(
+        err,
+        "pipelined: the rebuild goes on; follow it with: pipelined status, pipelined graph"
+    )?;
     let running = look.images.iter().find(|(_, stands)| stands.state == "running");
     if let Some((node, job)) = running.and_then(|(node, stands)| Some((node, stands.job?))) {
         writeln!(err, "  what runs now: pipelined log {} --job {job} -f", node.project)?;
@@ -272,7 +275,11 @@ fn view(started: RebuildStarted, end: Option<Look>) -> RebuildView {
         line(node, stands)
     };
     let jobs = match end {
-        Some(look) => look.images.into_iter().map(|(node, stands)| line(node, stands)).collect(),
+        Some(look) => look
+            .images
+            .into_iter()
+            .map(|(node, stands)| line(node, stands))
+            .collect(),
         None => started.jobs.into_iter().map(queued).collect(),
     };
     RebuildView {

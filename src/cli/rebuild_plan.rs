@@ -145,7 +145,6 @@ fn row(node: &Node, wished: &Wished, titles: &Titles<'_>, style: Style) -> Row {
     }
 }
 
-
 /// What people call images: with their ref where there are several.
 pub(super) struct Titles<'a> {
     refs: BTreeMap<(&'a ProjectName, &'a ImageName), BTreeSet<&'a RefName>>,
@@ -164,7 +163,10 @@ impl<'a> Titles<'a> {
 
     /// Of one of them.
     pub fn of(&self, node: &Node) -> String {
-        let several = self.refs.get(&(&node.project, &node.image)).is_some_and(|refs| refs.len() > 1);
+        let several = self
+            .refs
+            .get(&(&node.project, &node.image))
+            .is_some_and(|refs| refs.len() > 1);
         match several {
             true => format!("{} {}", name(node), node.reference.short()),
             false => name(node),

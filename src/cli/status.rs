@@ -8,9 +8,10 @@ use super::table::Table;
 use super::time::{age, ago, length, until};
 use super::update_summary::UpdatesView;
 use super::view::{JobView, ProjectView, RefView, StatusView, TroubleView, shown_remote};
+use super::waiting::waits_of;
 use crate::api::{DaemonStatus, HookStatus, RegistryStatus};
 use crate::model::{ProjectName, RefName};
-use crate::store::{JobFilter, Store, StoreError};
+use crate::store::{JobFilter, JobRecord, Store, StoreError};
 use crate::workdir::Layout;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,13 +77,22 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut pokes = Vec::new();
     if let Some(store) = store {
         let state = store.load_state()?;
-        if let Some(config) = &place.config {
-            updates = UpdatesView::new(&state, config, only, runs(place), Timestamp::now());
-        }
         pokes = poked(store, &state, place.config.as_ref(), only)?;
         pokes.retain(PokedView::is_trouble);
+        let mut waits = BTreeMap::new();
+        if let Some(config) = &place.config {
+            updates = UpdatesView::new(&state, config, only, runs(place), Timestamp::now());
+            waits = waits_of(&state, config);
+        }
+        let job_view = |record: JobRecord| {
+            let waits = waits.get(&record.job.id).cloned();
+            JobView {
+                waits,
+                ..JobView::new(record, &layout)
+            }
+        };
         for record in store.newest_jobs(only)? {
-            let job = JobView::new(record, &layout);
+            let job = job_view(record);
             newest
                 .entry(job.project.clone())
                 .or_default()
@@ -95,7 +105,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
             ..JobFilter::default()
         })?;
         live.sort_by_key(|record| (!record.job.is_running(), record.job.place, record.job.id));
-        jobs.extend(live.into_iter().map(|record| JobView::new(record, &layout)));
+        jobs.extend(live.into_iter().map(job_view));
     }
     let mut projects = Vec::new();
     for name in names {
@@ -272,7 +282,7 @@ fn ref_row(project: &ProjectView, reference: &RefView, now: Timestamp) -> Vec<St
         job.map_or_else(none, |j| j.word().to_owned()),
         when.map_or_else(none, |at| ago(at, now)),
         took.unwrap_or_else(none),
-        job.map(|j| j.why().to_owned()).unwrap_or_default(),
+        job.map(JobView::stands).unwrap_or_default(),
     ]
 }
 
@@ -291,7 +301,7 @@ fn print_queue(out: &mut impl Write, view: &StatusView, style: Style, now: Times
             job.commit.short().to_owned(),
             age(since.unwrap_or(job.created), now),
             job.reason.to_owned(),
-            job.why().to_owned(),
+            job.stands(),
         ]);
     }
     writeln!(out)?;

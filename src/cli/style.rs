@@ -28,7 +28,8 @@ impl Style {
         let code = match word {
             "succeeded" | "ok" | "running" | "current" | "building" | "fresh" => "32",
             "failed" | "errored" | "timed out" | "bad" | "blocked" | "in a circle" => "31",
-            "queued" | "cancelling" | "cancelled" | "warn" | "waiting" | "outdated" | "stale" | "waits" | "held back" => "33",
+            "queued" | "cancelling" | "cancelled" | "warn" | "waiting" | "outdated" | "stale" | "waits"
+            | "held back" => "33",
             "superseded" | "skipped" | "never built" | "not released" | "not kept up to date" => "2",
             _ => return word.to_owned(),
         };

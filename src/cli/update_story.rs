@@ -2,12 +2,13 @@
 
 use super::news::{Told, follows, is_news, moved, packages, settles};
 use super::time::{ago, moment, until};
-use crate::api::{BaseUpdates, CheckState, ImageUpdates, InsideUpdates, UpdateState};
+use crate::api::{BaseKind, BaseUpdates, CheckState, ImageUpdates, InsideUpdates, OwnRelease, UpdateState};
 use crate::model::Digest;
+use crate::reconcile::{Stands, Word};
 use jiff::Timestamp;
 
 /// What the image's state is because of what is below it; none if it needs no word.
-pub(super) fn stands(image: &ImageUpdates, now: Timestamp) -> Option<(&'static str, String)> {
+pub(super) fn stands(image: &ImageUpdates, chain: Option<&Stands>, now: Timestamp) -> Option<(&'static str, String)> {
     if !is_news(image) {
         return None;
     }
@@ -20,8 +21,14 @@ pub(super) fn stands(image: &ImageUpdates, now: Timestamp) -> Option<(&'static s
     if image.held.is_none() {
         why.extend(follows(image, Told::Record, now));
     }
+    why.extend(chain.and_then(in_the_way));
     let state = if image.updates { "outdated" } else { "current" };
     Some((state, why.join("; ")))
+}
+
+/// What keeps an image from being built that is to be built; none if nothing does.
+pub(super) fn in_the_way(chain: &Stands) -> Option<String> {
+    matches!(chain.state, Word::Waits | Word::Blocked | Word::Held).then(|| chain.line())
 }
 
 /// Who says what it stands on, if that is not the record.
@@ -35,9 +42,9 @@ pub(super) fn origin(image: &ImageUpdates) -> Option<String> {
 /// `current; checked 5m ago, next in 2h`
 pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
     let stands = match base.state {
-        UpdateState::Fixed => return "cannot move".to_owned(),
+        UpdateState::Fixed => return base.how.clone().unwrap_or_else(|| "cannot move".to_owned()),
         UpdateState::Current => match (&base.how, &base.to) {
-            (Some(how), Some(to)) => format!("now at {to}, with the same content ({how})"),
+            (Some(how), Some(to)) => format!("now at {to}, with the same content ({how}): not built again"),
             _ => "current".to_owned(),
         },
         UpdateState::Updates | UpdateState::Settling => {
@@ -59,7 +66,18 @@ pub(super) fn base(base: &BaseUpdates, now: Timestamp) -> String {
         }
         UpdateState::Unknown => "not looked at yet".to_owned(),
     };
-    format!("{stands}{}", check(base.check.as_ref(), now))
+    format!("{stands}{}{}", by(base.by.as_ref()), check(base.check.as_ref(), now))
+}
+
+/// `; ours, by job 8 of the wave of job 7`
+fn by(own: Option<&OwnRelease>) -> String {
+    let Some(own) = own else { return String::new() };
+    let wave = match own.wave == own.job {
+        true => String::new(),
+        false => format!(" in the wave of job {}", own.wave),
+    };
+    let held = own.held.map(|root| format!(", held back with the wave of job {root}"));
+    format!("; ours, by job {}{wave}{}", own.job, held.unwrap_or_default())
 }
 
 /// `none newer; checked 5m ago, next in 2h`
@@ -102,13 +120,27 @@ fn check(check: Option<&CheckState>, now: Timestamp) -> String {
 
 /// All that there is to say of it, down to the digests.
 pub(super) fn lines(image: &ImageUpdates, now: Timestamp) -> Vec<String> {
+    let wave = image.wave.filter(|wave| image.job.is_some_and(|job| job != *wave));
+    let wave = wave
+        .map(|wave| format!(", in the wave of job {wave}"))
+        .unwrap_or_default();
     let mut lines = vec![match image.job {
-        Some(job) => format!("released by job {job} from {}", image.commit.short()),
+        Some(job) => format!("released by job {job} from {}{wave}", image.commit.short()),
         None => format!("built {}", origin(image).unwrap_or_default()),
     }];
     for of in &image.bases {
-        let used = of.from.as_ref().map_or("an unknown digest", Digest::as_str);
-        lines.push(format!("base {}: used {used}; {}", of.name, base(of, now)));
+        let used = match (&of.from, &of.commit) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(commit)) => format!("commit {}", commit.short()),
+            (None, None) if of.kind == BaseKind::DependsOn => "what was not built yet".to_owned(),
+            (None, None) => "an unknown digest".to_owned(),
+        };
+        let kind = match of.kind {
+            BaseKind::Base => "base",
+            BaseKind::DependsOn => "depends on",
+            BaseKind::Sibling => "base of the same project",
+        };
+        lines.push(format!("{kind} {}: used {used}; {}", of.name, base(of, now)));
     }
     if let Some(found) = &image.packages {
         lines.push(format!("packages: {}", inside(found, now)));
@@ -146,7 +178,7 @@ mod tests {
             "schedule: built again in 3h (1970-01-01T07:00:00Z)",
         ];
         assert_eq!(lines(&found, now), expected);
-        let (state, why) = stands(&found, now).unwrap();
+        let (state, why) = stands(&found, None, now).unwrap();
         assert_eq!(
             (state, why.as_str()),
             ("outdated", "packages: openssl 3.0.1 → 3.0.2, libc6 2")
@@ -154,12 +186,12 @@ mod tests {
 
         let current = image(now, &json!({ "state": "current", "updates": [], "check": check }));
         assert!(lines(&current, now)[1].starts_with("packages: none newer; checked"));
-        assert_eq!(stands(&current, now), None);
+        assert_eq!(stands(&current, None, now), None);
         let check = json!({ "last": null, "next": now, "error": "no apt", "failing_since": now - HOUR });
         let failing = image(now, &json!({ "state": "unknown", "updates": [], "check": check }));
         let line = "packages: not looked at yet; next check now; cannot be checked since 1h ago: no apt";
         assert_eq!(lines(&failing, now)[1], line);
-        assert_eq!(stands(&failing, now), None);
+        assert_eq!(stands(&failing, None, now), None);
     }
 
     #[test]
@@ -168,6 +200,9 @@ mod tests {
         let digest = |digit: &str| Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap();
         let of = BaseUpdates {
             name: "debian:12".to_owned(),
+            kind: BaseKind::Base,
+            commit: None,
+            by: None,
             state: UpdateState::Current,
             from: Some(digest("1")),
             to: Some(digest("2")),
@@ -175,7 +210,10 @@ mod tests {
             since: None,
             check: None,
         };
-        let told = format!("now at {}, with the same content (the layers are equal)", digest("2"));
+        let told = format!(
+            "now at {}, with the same content (the layers are equal): not built again",
+            digest("2")
+        );
         assert_eq!(base(&of, now), told);
     }
 }

@@ -3,11 +3,12 @@
 use super::news::{Told, follows, is_news, moved, title};
 use super::style::{Style, plain};
 use super::time::{ago, until};
+use super::update_story::in_the_way;
 use crate::api::{CheckState, ImageUpdates};
 use crate::config::Config;
 use crate::daemon::{check_state, image_updates};
 use crate::model::{Node, ProjectName, Question, State, full_name};
-use crate::reconcile::{Ours, base_key, due, watched};
+use crate::reconcile::{Chains, Ours, Stands, base_key, due, watched};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -52,16 +53,18 @@ pub(super) struct NewsView {
     pub image: ImageUpdates,
     /// What becomes of that, in words; empty if there is nothing new.
     pub then: String,
+    /// How it stands in its chain.
+    pub chain: Option<Stands>,
 }
 
 impl NewsView {
     /// Of one image; `runs` tells whether a daemon is there.
-    pub fn new(image: ImageUpdates, state: &State, runs: bool, now: Timestamp) -> Self {
+    pub fn new(image: ImageUpdates, chain: Option<Stands>, state: &State, runs: bool, now: Timestamp) -> Self {
         let then = match is_news(&image) {
-            true => then(&image, state, runs, now),
+            true => then(&image, chain.as_ref(), state, runs, now),
             false => String::new(),
         };
-        Self { image, then }
+        Self { image, then, chain }
     }
 }
 
@@ -72,13 +75,14 @@ impl UpdatesView {
         let mut bases = BTreeSet::new();
         let (mut images, mut news) = (0, Vec::new());
         let ours = Ours::of(state, config);
+        let chains = Chains::new(state, config, &ours);
         for image in watched(state, config).filter(|image| is_meant(&image.node.project)) {
             images += 1;
             let used = image.standing.bases.iter().filter(|_| image.image.update.base);
             bases.extend(used.filter_map(|base| base_key(image.node, base)));
             let updates = image_updates(image, state, &state.updates, &ours);
             if is_news(&updates) {
-                news.push(NewsView::new(updates, state, runs, now));
+                news.push(NewsView::new(updates, chains.of(image.node), state, runs, now));
             }
         }
         let mut view = Self {
@@ -190,9 +194,15 @@ fn count(n: usize, what: &str) -> String {
 }
 
 /// What becomes of it; what counts and is held by nothing is about to be built.
-fn then(image: &ImageUpdates, state: &State, runs: bool, now: Timestamp) -> String {
+fn then(image: &ImageUpdates, chain: Option<&Stands>, state: &State, runs: bool, now: Timestamp) -> String {
+    let way = chain.and_then(in_the_way);
     if let Some(then) = follows(image, Told::Record, now) {
-        return then;
+        // That a job of its own is queued is said already.
+        let way = way.filter(|way| image.held.is_none() && !way.ends_with(" is queued"));
+        return way.map_or_else(|| then.clone(), |way| format!("{then}; {way}"));
+    }
+    if let Some(way) = way {
+        return way;
     }
     match state.live(&image.project, &image.reference).next() {
         Some(job) => format!("waits for job {} of the same ref", job.id),

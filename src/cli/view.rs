@@ -101,6 +101,8 @@ pub(super) struct JobView {
     pub finished: Option<Timestamp>,
     /// The end of its backoff.
     pub not_before: Option<Timestamp>,
+    /// For which other image it waits, or by which it is blocked; only of what is queued.
+    pub waits: Option<String>,
     /// All of them, the first one first.
     pub attempts: Vec<AttemptView>,
     /// Of the newest attempt.
@@ -168,6 +170,7 @@ impl JobView {
             created: job.created,
             finished,
             not_before,
+            waits: None,
             attempts,
         }
     }
@@ -180,6 +183,14 @@ impl JobView {
     /// Why it stands where it stands, or at least why it is there.
     pub fn why(&self) -> &str {
         if self.note.is_empty() { &self.cause } else { &self.note }
+    }
+
+    /// The same, or for what it waits.
+    pub fn stands(&self) -> String {
+        match &self.waits {
+            Some(waits) => told_wait(waits),
+            None => self.why().to_owned(),
+        }
     }
 
     /// Whether an attempt of it is running.
@@ -223,6 +234,14 @@ impl TroubleView {
             .next
             .map_or_else(String::new, |at| format!("; asked again {}", until(at, now)));
         format!("since {}: {}{next}", ago(self.since, now), plain(&self.error))
+    }
+}
+
+/// `waits: ruby: job 8 is running`; what says itself how it stands is left as it is.
+pub(super) fn told_wait(waits: &str) -> String {
+    match waits.starts_with("blocked: ") || waits.starts_with("it is built") {
+        true => waits.to_owned(),
+        false => format!("waits: {waits}"),
     }
 }
 

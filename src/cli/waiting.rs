@@ -3,7 +3,11 @@
 use super::place::Place;
 use super::time::moment;
 use super::view::JobView;
+use crate::config::Config;
+use crate::model::{JobId, State};
+use crate::reconcile::{Ours, Sight};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// In words, the most lasting obstacle first. A queued job that waits for nothing is about to start.
 pub(super) fn waits_for(job: &JobView, live: &[JobView], place: &Place, now: Timestamp) -> Vec<String> {
@@ -30,6 +34,7 @@ pub(super) fn waits_for(job: &JobView, live: &[JobView], place: &Place, now: Tim
         let seconds = at.as_second().saturating_sub(now.as_second());
         waits.push(format!("its next attempt is not before {} (in {seconds}s)", moment(at)));
     }
+    waits.extend(job.waits.clone());
     let running: Vec<&JobView> = live.iter().filter(|other| other.is_running()).collect();
     for other in &running {
         if other.project == job.project && other.reference == job.reference {
@@ -44,4 +49,10 @@ pub(super) fn waits_for(job: &JobView, live: &[JobView], place: &Place, now: Tim
         waits.push(format!("the limit of {limit} is reached by {}", holders.join(", ")));
     }
     waits
+}
+
+/// For which other images queued jobs wait.
+pub(super) fn waits_of(state: &State, config: &Config) -> BTreeMap<JobId, String> {
+    let ours = Ours::of(state, config);
+    Sight::new(state, config, &ours).waits()
 }

@@ -85,7 +85,10 @@ impl Wave {
                 false => store.images_of_job(record.job.id)?,
             };
             for node in nodes(record) {
-                let result = results.iter().map(|known| &known.result).find(|r| r.image == node.image);
+                let result = results
+                    .iter()
+                    .map(|known| &known.result)
+                    .find(|r| r.image == node.image);
                 look.images.insert(node, stands(record, result));
             }
         }
@@ -137,7 +140,11 @@ fn nodes(record: &JobRecord) -> Vec<Node> {
     };
     match &job.rebuild {
         Some(rebuild) => rebuild.images.keys().cloned().map(node).collect(),
-        None => ImageName::new(job.project.as_str()).ok().into_iter().map(node).collect(),
+        None => ImageName::new(job.project.as_str())
+            .ok()
+            .into_iter()
+            .map(node)
+            .collect(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! How released images stand to what is below them, as people are told: by the daemon and from the record alike.
 
-use crate::api::{BaseUpdates, CheckState, ImageUpdates, InsideUpdates, UpdateState};
+use crate::api::{BaseKind, BaseUpdates, CheckState, ImageUpdates, InsideUpdates, OwnRelease, UpdateState};
 use crate::config::PackageCheck;
 use crate::model::{Check, State, Timestamped, Updates, full_name};
-use crate::reconcile::{BaseState, BaseVerdict, Ours, Watched, base_key, held, judge, tried_job};
+use crate::reconcile::{BaseState, BaseVerdict, Ours, Watched, base_key, held, judge, own_base, tried_job};
 
 /// What there is to say of one image. `updates` may know more than the state: the answers of checks made just now.
 pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, ours: &Ours) -> ImageUpdates {
@@ -11,7 +11,10 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, our
         node, standing, image, ..
     } = watched;
     let judgement = judge(watched, updates, ours);
-    let bases = judgement.bases.iter().map(|base| base_updates(watched, base, updates));
+    let bases = judgement
+        .bases
+        .iter()
+        .map(|base| base_updates(watched, base, updates, ours));
     let scheduled = image.schedule.as_ref().and_then(|cron| {
         let heeded = updates.scheduled.get(node)?;
         cron.next_after(heeded.until)
@@ -24,6 +27,7 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, our
         released: standing.released.clone(),
         commit: standing.commit.clone(),
         job: standing.job,
+        wave: standing.wave.or(standing.job),
         evidence: standing.evidence.as_str().to_owned(),
         updates: judgement.is_stale(),
         bases: bases.collect(),
@@ -38,13 +42,19 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, our
     }
 }
 
-fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates) -> BaseUpdates {
-    let check = base_key(watched.node, &base.used).and_then(|key| updates.bases.get(&key));
-    let head = check
-        .and_then(|check| check.last.as_ref())
-        .map(|look| look.head.clone());
+fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates, ours: &Ours) -> BaseUpdates {
+    let node = watched.node;
+    let key = base_key(node, &base.used);
+    let check = key.as_ref().and_then(|key| updates.bases.get(key));
+    let at = match (&base.used.needed, &key) {
+        (Some(needed), _) => ours.needed(node, &needed.node, updates).flatten(),
+        (None, Some(key)) => own_base(node, key, updates, ours),
+        (None, None) => None,
+    };
+    let head = check.and_then(|check| check.last.as_ref()).map(|look| &look.head);
+    let head = at.as_ref().and_then(|at| at.digest.as_ref()).or(head).cloned();
     let (state, to, how, since) = match &base.verdict {
-        BaseVerdict::Fixed => (UpdateState::Fixed, None, None, None),
+        BaseVerdict::Fixed => (UpdateState::Fixed, None, fixed(watched, base, ours), None),
         BaseVerdict::Unknown => (UpdateState::Unknown, None, None, None),
         BaseVerdict::Absent(how) => (UpdateState::Unknown, head, Some(how.clone()), None),
         BaseVerdict::Same(None) => (UpdateState::Current, None, None, None),
@@ -60,15 +70,44 @@ fn base_updates(watched: Watched<'_>, base: &BaseState<'_>, updates: &Updates) -
             (state, to.clone(), Some(how.clone()), Some(*since))
         }
     };
+    let needed = base.used.needed.as_ref();
     BaseUpdates {
         name: base.used.name.clone(),
+        kind: match (needed, &base.used.sibling) {
+            (Some(_), _) => BaseKind::DependsOn,
+            (None, Some(_)) => BaseKind::Sibling,
+            (None, None) => BaseKind::Base,
+        },
         state,
-        from: base.used.digests.first().or(base.used.id.as_ref()).cloned(),
+        from: base
+            .used
+            .digests
+            .first()
+            .or(base.used.id.as_ref())
+            .or(needed.and_then(|needed| needed.digest.as_ref()))
+            .cloned(),
+        commit: needed.and_then(|needed| needed.commit.clone()),
+        by: at.map(|at| OwnRelease {
+            job: at.job,
+            wave: at.wave,
+            digest: at.digest,
+            held: at.held,
+        }),
         to,
         how,
         since,
         check: check.map(check_state),
     }
+}
+
+/// Why something does not count that could move.
+fn fixed(watched: Watched<'_>, base: &BaseState<'_>, ours: &Ours) -> Option<String> {
+    if base.used.needed.is_some() {
+        return Some("not relied on any more, or both rely on each other".to_owned());
+    }
+    let key = base_key(watched.node, &base.used)?;
+    let is_circle = ours.stands_on_it(watched.node, &key.reference);
+    is_circle.then(|| "it stands on this image itself: what it is at does not count".to_owned())
 }
 
 fn inside(watched: Watched<'_>, updates: &Updates) -> Option<InsideUpdates> {

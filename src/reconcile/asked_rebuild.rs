@@ -40,7 +40,10 @@ impl Turn<'_> {
         // The first one gives the wave its number: what nothing of them stands on.
         let mut order: Vec<(Place, Part)> = parts.into_iter().collect();
         order.sort_by_cached_key(|(place, part)| (Reverse(part.height), place.clone()));
-        let waiting: Vec<Option<JobId>> = order.iter().map(|(place, part)| self.waiting_for(place, part)).collect();
+        let waiting: Vec<Option<JobId>> = order
+            .iter()
+            .map(|(place, part)| self.waiting_for(place, part))
+            .collect();
         let mut wave = waiting
             .iter()
             .flatten()

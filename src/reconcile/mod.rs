@@ -50,5 +50,6 @@ pub use sight::{is_selected, selection};
 pub use stands::{Chains, Stands, Word, around};
 pub use timing::{answered, look};
 pub use tries::{held, tried_job};
+pub use verdict::own_base;
 pub use wanted::{bases_of, due, inside_of, strangers_of};
 pub use wish::{Because, Left, Wish, WishError, Wished, external_bases, meant, wished};

@@ -202,7 +202,10 @@ impl<'a> Chains<'a> {
         };
         (stands.job, stands.wave) = (Some(job.id), Some(job.wave));
         (stands.state, stands.why) = match (stands.held, self.waits.get(&job.id)) {
-            (Some(root), _) => (Word::Held, format!("it is built, and released with the wave of job {root}")),
+            (Some(root), _) => (
+                Word::Held,
+                format!("it is built, and released with the wave of job {root}"),
+            ),
             (None, _) if job.is_running() => (Word::Building, format!("job {}", job.id)),
             (None, Some(why)) => match why.strip_prefix(BLOCKED) {
                 Some(why) => (Word::Blocked, why.to_owned()),
@@ -246,7 +249,10 @@ impl<'a> Chains<'a> {
                 (all.collect::<Vec<_>>().join(", "), judgement.key)
             }
             None => super::things::stale(node, self.state, self.sight.ours).map_or_else(Default::default, |found| {
-                let names = found.1.iter().map(|change| format!("{} (job {})", change.name, change.job));
+                let names = found
+                    .1
+                    .iter()
+                    .map(|change| format!("{} (job {})", change.name, change.job));
                 (names.collect::<Vec<_>>().join(", "), found.0)
             }),
         };

@@ -118,7 +118,7 @@ fn sibling_verdict(
 }
 
 /// What a base is at by our own release, unless somebody has moved it since.
-pub(super) fn own_base(node: &Node, key: &BaseKey, updates: &Updates, ours: &Ours) -> Option<At> {
+pub fn own_base(node: &Node, key: &BaseKey, updates: &Updates, ours: &Ours) -> Option<At> {
     let at = ours.base(node, &key.reference, updates)?;
     let look = updates.bases.get(key).and_then(|check| check.last.as_ref());
     let is_overruled =

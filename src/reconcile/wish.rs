@@ -182,7 +182,11 @@ impl Reader<'_> {
                 let is_it = name.split('/').next() == Some(known.name.as_str());
                 is_it && !known.enabled
             });
-            let none = if is_off { "its project is disabled" } else { "no ref of it was seen yet" };
+            let none = if is_off {
+                "its project is disabled"
+            } else {
+                "no ref of it was seen yet"
+            };
             let why = first.unwrap_or_else(|| none.to_owned());
             let name = name.to_owned();
             return Err(WishError::Not { name, why });

@@ -62,7 +62,7 @@ impl Scene {
         self.next += 1;
         let mut job = Job {
             atomic: None,
-            wave: JobId(0),
+            wave: id,
             id,
             project: ruby(),
             reference: main(),

@@ -383,7 +383,10 @@ impl World {
     fn check_replay(&self, event: Event) {
         match &event {
             // Asking twice is two wishes.
-            Event::Recovered | Event::BuildRequested { .. } | Event::RebuildRequested { .. } | Event::RebuildAsked { .. } => return,
+            Event::Recovered
+            | Event::BuildRequested { .. }
+            | Event::RebuildRequested { .. }
+            | Event::RebuildAsked { .. } => return,
             // Failures are counted.
             Event::BaseSeen { result: Err(_), .. }
             | Event::PackagesSeen { result: Err(_), .. }
