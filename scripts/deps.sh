@@ -19,7 +19,7 @@ case $level in
 demo) ;;
 test)
   packages+=(buildah skopeo uidmap fuse-overlayfs nginx-light fcgiwrap openssh-server openssh-client openssl
-    docker.io docker-registry apache2-utils curl systemd man-db gcc libc6-dev
+    docker.io docker-registry apache2-utils graphviz curl systemd man-db gcc libc6-dev
     apt-utils dnf createrepo-c rpm pacman-package-manager)
   ;;
 *) die "usage: scripts/deps.sh [demo|test]" ;;

@@ -183,6 +183,8 @@ pub(super) struct RefStands<'a> {
     pub tip: Option<&'a CommitId>,
     /// Whether the tip was built and failed.
     pub tip_failed: bool,
+    /// What is below it is judged by the planner's own rule: which knows more than where references point.
+    pub is_judged: bool,
 }
 
 /// How an image stands. `known` tells whether the config is.
@@ -194,7 +196,9 @@ pub(super) fn state_of(
     on: RefStands<'_>,
     releases: &BTreeMap<ImageRef, Release>,
 ) -> InWords {
-    let RefStands { job, tip, tip_failed } = on;
+    let RefStands {
+        job, tip, tip_failed, ..
+    } = on;
     if let Some(job) = job {
         return live_state(job);
     }
@@ -235,7 +239,8 @@ pub(super) fn state_of(
     {
         return ("outdated", "its config has changed since".to_owned());
     }
-    match built.result.bases.iter().find_map(|base| moved(base, releases)) {
+    let mut bases = built.result.bases.iter().filter(|_| !on.is_judged);
+    match bases.find_map(|base| moved(base, releases)) {
         Some(why) => ("outdated", why),
         None => ("current", String::new()),
     }

@@ -118,7 +118,13 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
                 .projects
                 .get(&project)
                 .and_then(|seen| seen.refs.get(&newest.reference));
+            let node = Node {
+                project: project.clone(),
+                reference: newest.reference.clone(),
+                image: image.clone(),
+            };
             let on = RefStands {
+                is_judged: below.contains_key(&node),
                 job: newest_live(&live, &project, &newest.reference),
                 tip,
                 tip_failed: match (store, tip) {
@@ -129,11 +135,6 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
                 },
             };
             let stands = state_of(config, known, good.as_ref(), &newest, on, &releases);
-            let node = Node {
-                project: project.clone(),
-                reference: newest.reference.clone(),
-                image: image.clone(),
-            };
             let view = ImageView::new(good, newest, stands, &releases);
             views.push(with_updates(view, below.remove(&node), chain.remove(&node), now));
         }

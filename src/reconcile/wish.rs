@@ -339,7 +339,7 @@ fn unknown(name: &str, state: &State, config: &Config) -> WishError {
     let distance = |known: &String| strsim::damerau_levenshtein(known, name);
     let is_near = |known: &String| {
         let is_part = name.len() > NEAR && known.split('/').any(|part| part == name);
-        is_part || distance(known) <= NEAR && distance(known) < known.len()
+        is_part || distance(known) <= NEAR && 2 * distance(known) <= known.len()
     };
     let mut near: Vec<String> = names.into_iter().filter(is_near).collect();
     near.sort_by_key(|known| (distance(known), known.clone()));

@@ -1,0 +1,107 @@
+//! What `explain`, `status` and `images` say of chains.
+
+use crate::scene::{Scene, contains, sha};
+use pipelined::model::JobState;
+use serde_json::Value;
+
+const QUEUED: JobState = JobState::Queued { not_before: None };
+const RUNNING: JobState = JobState::Running { cancelling: false };
+
+fn image(scene: &Scene, name: &str) -> Value {
+    let all = scene.json(&["images", "--json"]);
+    let all = all.as_array().unwrap().iter();
+    all.filter(|image| image["name"] == name).next_back().unwrap().clone()
+}
+
+#[test]
+fn what_is_fresh_says_so_and_by_whose_release() {
+    let scene = Scene::released();
+    let line = format!("base r.invalid/base:1: used {}; current; ours, by job 1\n", sha('1'));
+    contains(
+        &scene.out(&["explain", "ruby"]),
+        &["image ruby:\n    released by job 3 from aaaaaaaa\n", &line, "    fresh: nothing that counts is new below it\n"],
+    );
+    contains(
+        &scene.out(&["explain", "app"]),
+        &["    depends on lib: used commit aaaaaaaa; current; ours, by job 2\n"],
+    );
+    assert_eq!(image(&scene, "ruby")["chain"]["state"], "fresh");
+}
+
+#[test]
+fn the_same_content_by_another_digest_is_told_and_makes_nothing_stale() {
+    let mut scene = Scene::released();
+    scene.release_alike("base", "base", '8', &[("debian:12", 'd')], "1");
+    let line = format!(
+        "used {}; now at {}, with the same content (job 9 has released the same content): not built again; ours, by job 9\n",
+        sha('1'),
+        sha('8')
+    );
+    contains(&scene.out(&["explain", "ruby"]), &[&line, "    fresh: "]);
+    assert_eq!(image(&scene, "ruby")["state"], "current");
+}
+
+#[test]
+fn what_is_stale_says_down_to_the_digests_why() {
+    let mut scene = Scene::released();
+    scene.release("base", "base", '8', &[("debian:12", 'd')]);
+    let told = scene.out(&["explain", "ruby/ruby"]);
+    let line = format!("used {}; now at {} since ", sha('1'), sha('8'));
+    contains(&told, &[&line, ": job 9 has released it; ours, by job 9\n", "    built again when a daemon runs\n"]);
+    let json = scene.json(&["explain", "ruby", "--json"]);
+    let of_ruby = &json["refs"][0]["updates"][0];
+    assert_eq!(of_ruby["bases"][0]["by"]["job"], 9);
+    assert_eq!(of_ruby["chain"]["state"], "stale");
+    // What stands on it waits for it.
+    contains(&scene.out(&["graph"]), &["app  r.invalid/app:1  fresh\n"]);
+}
+
+#[test]
+fn what_is_blocked_says_by_what_in_every_place() {
+    let mut scene = Scene::released();
+    scene.release("base", "base", '8', &[("debian:12", 'd')]);
+    scene.failed("ruby");
+    scene.thing("lib", 'b');
+    let blocked = "blocked: ruby failed (job 10)";
+    contains(&scene.out(&["explain", "app"]), &[&format!("    {blocked}\n")]);
+    contains(&scene.out(&["status"]), &[&format!("  app main: "), &format!(": {blocked}\n")]);
+    let of_app = image(&scene, "app");
+    assert_eq!(of_app["state"], "outdated");
+    contains(of_app["why"].as_str().unwrap(), &[blocked]);
+    assert_eq!((&of_app["chain"]["state"], &of_app["chain"]["job"]), (&"blocked".into(), &4.into()));
+    contains(&scene.out(&["explain", "ruby"]), &["job 10 was built for the same and failed"]);
+}
+
+#[test]
+fn a_queued_job_says_for_what_it_waits() {
+    let mut scene = Scene::released();
+    let base = scene.rebuild("base", "base", RUNNING);
+    scene.rebuild("ruby", "ruby", QUEUED);
+    let waits = format!("base: job {base} is running");
+    contains(&scene.out(&["status"]), &[&format!("waits: {waits}\n")]);
+    contains(&scene.out(&["explain", "ruby"]), &[&format!("  waits: {waits}\n")]);
+    let status = scene.json(&["status", "--json"]);
+    let jobs = status["jobs"].as_array().unwrap();
+    let of = |name: &str| jobs.iter().find(|job| job["project"] == name).unwrap();
+    assert_eq!((&of("ruby")["waits"], &of("base")["waits"]), (&waits.clone().into(), &Value::Null));
+    contains(image(&scene, "ruby")["why"].as_str().unwrap(), &[&waits]);
+}
+
+#[test]
+fn a_circle_is_told_by_all_of_its_images() {
+    let scene = Scene::released();
+    contains(&scene.out(&["explain", "one"]), &[
+        "    in a circle: one → two → one\n",
+        "it stands on this image itself: what it is at does not count\n",
+    ]);
+    assert_eq!(image(&scene, "two")["chain"]["circle"], serde_json::json!(["one", "two"]));
+}
+
+#[test]
+fn what_was_never_built_has_a_line() {
+    let scene = Scene::released();
+    contains(&scene.out(&["explain", "new"]), &["  image new: never built\n"]);
+    let wrong = scene.run(&["explain", "tools/fat"]);
+    assert!(!wrong.status.success());
+    contains(&crate::scene::text(&wrong.stderr), &["tools has no image fat; it has: full, slim"]);
+}
