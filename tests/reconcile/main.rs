@@ -2,6 +2,7 @@
 
 mod look_now;
 mod pokes;
+mod asked_rebuild;
 mod random;
 mod rules;
 mod starvation;

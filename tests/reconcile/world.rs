@@ -387,6 +387,8 @@ impl World {
             | Event::BuildRequested { .. }
             | Event::RebuildRequested { .. }
             | Event::RebuildAsked { .. } => return,
+            // Whoever asks twice is answered twice.
+            Event::Learned { .. } => return,
             // Failures are counted.
             Event::BaseSeen { result: Err(_), .. }
             | Event::PackagesSeen { result: Err(_), .. }
