@@ -57,7 +57,11 @@ fn what_is_held_back_says_with_which_wave() {
     let line = format!("base  r.invalid/base:1  held back: it is built, and released with the wave of job {root}\n");
     contains(&shown, &[&line, "ruby  r.invalid/ruby:1  stale: r.invalid/base:1"]);
     let graph = scene.json(&["graph", "--format", "json"]);
-    let of_base = graph["nodes"].as_array().unwrap().iter().find(|n| n["project"] == "base");
+    let of_base = graph["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|n| n["project"] == "base");
     assert_eq!(of_base.unwrap()["state"], "held back");
 }
 

@@ -46,7 +46,13 @@ impl Scene {
         let config = load(&path, &Overrides::default()).unwrap().config;
         let store = Store::open(&dir.path().join("w")).unwrap();
         let now = Timestamp::now();
-        Self { dir, store, config, next: 1, now }
+        Self {
+            dir,
+            store,
+            config,
+            next: 1,
+            now,
+        }
     }
 
     /// All are released and fresh, but for `new`.
@@ -72,7 +78,10 @@ impl Scene {
     pub fn tip(&mut self, name: &str) {
         let selection = pipelined::reconcile::selection(&self.config.projects[&project(name)]);
         self.write(&[
-            Write::Selection { project: project(name), selection },
+            Write::Selection {
+                project: project(name),
+                selection,
+            },
             Write::Ref {
                 project: project(name),
                 reference: main(),
@@ -110,7 +119,14 @@ impl Scene {
     }
 
     /// The content is that of these digests as well.
-    pub fn release_alike(&mut self, name: &str, image: &str, digit: char, bases: &[(&str, char)], alike: &str) -> JobId {
+    pub fn release_alike(
+        &mut self,
+        name: &str,
+        image: &str,
+        digit: char,
+        bases: &[(&str, char)],
+        alike: &str,
+    ) -> JobId {
         self.tip(name);
         let running = self.job(name, JobState::Running { cancelling: false });
         let config = &self.config.projects[&project(name)];
@@ -143,7 +159,10 @@ impl Scene {
         };
         let links = links(bases.iter().map(|(name, _)| *name), Some(target));
         let id = running.id;
-        let done = Job { state: JobState::Done(Outcome::Succeeded), ..running.clone() };
+        let done = Job {
+            state: JobState::Done(Outcome::Succeeded),
+            ..running.clone()
+        };
         self.write(&[put(&running), Write::Attempt(id)]);
         let ended = Write::AttemptEnd {
             job: id,
@@ -152,7 +171,10 @@ impl Scene {
             images: vec![result],
             void: false,
         };
-        let links = Write::Links { node: node(name, image), links: Some(links) };
+        let links = Write::Links {
+            node: node(name, image),
+            links: Some(links),
+        };
         self.write(&[ended, put(&done), links]);
         id
     }
@@ -162,7 +184,10 @@ impl Scene {
         self.tip(name);
         let job = self.job(name, JobState::Done(Outcome::Succeeded));
         let (job_id, since) = (job.id, self.now);
-        let links = Links { default: Some(true), ..links([].into_iter(), None) };
+        let links = Links {
+            default: Some(true),
+            ..links([].into_iter(), None)
+        };
         let thing = Thing {
             job: job_id,
             commit: commit(digit),
@@ -173,8 +198,14 @@ impl Scene {
         let node = node(name, name);
         self.write(&[
             put(&job),
-            Write::Links { node: node.clone(), links: Some(links) },
-            Write::Thing { node, thing: Some(thing) },
+            Write::Links {
+                node: node.clone(),
+                links: Some(links),
+            },
+            Write::Thing {
+                node,
+                thing: Some(thing),
+            },
         ]);
     }
 
@@ -199,14 +230,22 @@ impl Scene {
         let job = self.job(name, JobState::Done(Outcome::Failed));
         let state = self.store.load_state().unwrap();
         let ours = Ours::of(&state, &self.config);
-        let image = watched(&state, &self.config).find(|w| w.node.project == project(name)).unwrap();
+        let image = watched(&state, &self.config)
+            .find(|w| w.node.project == project(name))
+            .unwrap();
         let tried = Tried {
             key: judge(image, &state.updates, &ours).key,
             job: job.id,
             ended: Some((Outcome::Failed, self.now)),
         };
         let node = image.node.clone();
-        self.write(&[put(&job), Write::Tried { node, tried: Some(tried) }]);
+        self.write(&[
+            put(&job),
+            Write::Tried {
+                node,
+                tried: Some(tried),
+            },
+        ]);
         job.id
     }
 
@@ -271,7 +310,10 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 fn put(job: &Job) -> Write {
-    Write::Job { job: job.clone(), lasting: true }
+    Write::Job {
+        job: job.clone(),
+        lasting: true,
+    }
 }
 
 fn links<'a>(bases: impl Iterator<Item = &'a str>, target: Option<ImageRef>) -> Links {

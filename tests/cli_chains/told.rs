@@ -19,7 +19,11 @@ fn what_is_fresh_says_so_and_by_whose_release() {
     let line = format!("base r.invalid/base:1: used {}; current; ours, by job 1\n", sha('1'));
     contains(
         &scene.out(&["explain", "ruby"]),
-        &["image ruby:\n    released by job 3 from aaaaaaaa\n", &line, "    fresh: nothing that counts is new below it\n"],
+        &[
+            "image ruby:\n    released by job 3 from aaaaaaaa\n",
+            &line,
+            "    fresh: nothing that counts is new below it\n",
+        ],
     );
     contains(
         &scene.out(&["explain", "app"]),
@@ -47,7 +51,14 @@ fn what_is_stale_says_down_to_the_digests_why() {
     scene.release("base", "base", '8', &[("debian:12", 'd')]);
     let told = scene.out(&["explain", "ruby/ruby"]);
     let line = format!("used {}; now at {} since ", sha('1'), sha('8'));
-    contains(&told, &[&line, ": job 9 has released it; ours, by job 9\n", "    built again when a daemon runs\n"]);
+    contains(
+        &told,
+        &[
+            &line,
+            ": job 9 has released it; ours, by job 9\n",
+            "    built again when a daemon runs\n",
+        ],
+    );
     let json = scene.json(&["explain", "ruby", "--json"]);
     let of_ruby = &json["refs"][0]["updates"][0];
     assert_eq!(of_ruby["bases"][0]["by"]["job"], 9);
@@ -64,12 +75,21 @@ fn what_is_blocked_says_by_what_in_every_place() {
     scene.thing("lib", 'b');
     let blocked = "blocked: ruby failed (job 10)";
     contains(&scene.out(&["explain", "app"]), &[&format!("    {blocked}\n")]);
-    contains(&scene.out(&["status"]), &[&format!("  app main: "), &format!(": {blocked}\n")]);
+    contains(
+        &scene.out(&["status"]),
+        &[&format!("  app main: "), &format!(": {blocked}\n")],
+    );
     let of_app = image(&scene, "app");
     assert_eq!(of_app["state"], "outdated");
     contains(of_app["why"].as_str().unwrap(), &[blocked]);
-    assert_eq!((&of_app["chain"]["state"], &of_app["chain"]["job"]), (&"blocked".into(), &4.into()));
-    contains(&scene.out(&["explain", "ruby"]), &["job 10 was built for the same and failed"]);
+    assert_eq!(
+        (&of_app["chain"]["state"], &of_app["chain"]["job"]),
+        (&"blocked".into(), &4.into())
+    );
+    contains(
+        &scene.out(&["explain", "ruby"]),
+        &["job 10 was built for the same and failed"],
+    );
 }
 
 #[test]
@@ -83,18 +103,27 @@ fn a_queued_job_says_for_what_it_waits() {
     let status = scene.json(&["status", "--json"]);
     let jobs = status["jobs"].as_array().unwrap();
     let of = |name: &str| jobs.iter().find(|job| job["project"] == name).unwrap();
-    assert_eq!((&of("ruby")["waits"], &of("base")["waits"]), (&waits.clone().into(), &Value::Null));
+    assert_eq!(
+        (&of("ruby")["waits"], &of("base")["waits"]),
+        (&waits.clone().into(), &Value::Null)
+    );
     contains(image(&scene, "ruby")["why"].as_str().unwrap(), &[&waits]);
 }
 
 #[test]
 fn a_circle_is_told_by_all_of_its_images() {
     let scene = Scene::released();
-    contains(&scene.out(&["explain", "one"]), &[
-        "    in a circle: one → two → one\n",
-        "it stands on this image itself: what it is at does not count\n",
-    ]);
-    assert_eq!(image(&scene, "two")["chain"]["circle"], serde_json::json!(["one", "two"]));
+    contains(
+        &scene.out(&["explain", "one"]),
+        &[
+            "    in a circle: one → two → one\n",
+            "it stands on this image itself: what it is at does not count\n",
+        ],
+    );
+    assert_eq!(
+        image(&scene, "two")["chain"]["circle"],
+        serde_json::json!(["one", "two"])
+    );
 }
 
 #[test]
@@ -103,5 +132,8 @@ fn what_was_never_built_has_a_line() {
     contains(&scene.out(&["explain", "new"]), &["  image new: never built\n"]);
     let wrong = scene.run(&["explain", "tools/fat"]);
     assert!(!wrong.status.success());
-    contains(&crate::scene::text(&wrong.stderr), &["tools has no image fat; it has: full, slim"]);
+    contains(
+        &crate::scene::text(&wrong.stderr),
+        &["tools has no image fat; it has: full, slim"],
+    );
 }

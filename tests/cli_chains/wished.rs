@@ -76,13 +76,25 @@ fn images_of_a_circle_do_not_bring_each_other() {
 fn what_cannot_be_built_again_says_why() {
     let scene = Scene::released();
     for (name, told) in [
-        ("rubi", "there is no image rubi, and nothing of ours stands on it: is ruby meant?"),
+        (
+            "rubi",
+            "there is no image rubi, and nothing of ours stands on it: is ruby meant?",
+        ),
         ("slim", "is tools/slim meant?"),
-        ("debian:13", "there is no image debian:13, and nothing of ours stands on it"),
+        (
+            "debian:13",
+            "there is no image debian:13, and nothing of ours stands on it",
+        ),
         ("tools/fat", "there is no image tools/fat"),
         ("A B", "there is no image A B"),
-        ("new", "new cannot be built again: it is not released yet: `pipelined build new` builds its tip"),
-        ("r.invalid/new:1", "r.invalid/new:1 cannot be built again: it is not released yet"),
+        (
+            "new",
+            "new cannot be built again: it is not released yet: `pipelined build new` builds its tip",
+        ),
+        (
+            "r.invalid/new:1",
+            "r.invalid/new:1 cannot be built again: it is not released yet",
+        ),
     ] {
         let output = scene.run(&["rebuild", "--dry-run", name]);
         assert_eq!(output.status.code(), Some(2), "{name}");
@@ -90,7 +102,10 @@ fn what_cannot_be_built_again_says_why() {
     }
     let nothing = scene.run(&["rebuild", "--dry-run"]);
     assert_eq!(nothing.status.code(), Some(2));
-    assert_eq!(Scene::empty().run(&["rebuild", "--dry-run", "base"]).status.code(), Some(2));
+    assert_eq!(
+        Scene::empty().run(&["rebuild", "--dry-run", "base"]).status.code(),
+        Some(2)
+    );
 }
 
 #[test]

@@ -11,7 +11,12 @@ use pipelined::reconcile::{Decision, Effect, Event};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who stands on whom.
-const CHAIN: [(&str, &str); 4] = [("base", "debian:12"), ("ruby", "base:1"), ("app", "ruby:1"), ("side", "base:1")];
+const CHAIN: [(&str, &str); 4] = [
+    ("base", "debian:12"),
+    ("ruby", "base:1"),
+    ("app", "ruby:1"),
+    ("side", "base:1"),
+];
 
 struct Chain {
     world: World,
@@ -80,7 +85,8 @@ impl Chain {
     fn asked(&mut self, names: &[&str]) -> Vec<i64> {
         let decision = self.ask(names, false);
         let of = |name: &&str| {
-            let is_it = |effect: &&Effect| matches!(effect, Effect::Rebuilt { node, .. } if node.project == project(name));
+            let is_it =
+                |effect: &&Effect| matches!(effect, Effect::Rebuilt { node, .. } if node.project == project(name));
             match decision.effects.iter().find(is_it) {
                 Some(Effect::Rebuilt { job, .. }) => job.0,
                 other => panic!("{name}: {other:?} in {decision:?}"),
@@ -120,7 +126,11 @@ impl Chain {
             _ => None,
         });
         match answer.expect("an answer") {
-            Err(why) => self.end(id, Err((Step::Checkout, Failure::new(FailureKind::Waiting, why))), Vec::new()),
+            Err(why) => self.end(
+                id,
+                Err((Step::Checkout, Failure::new(FailureKind::Waiting, why))),
+                Vec::new(),
+            ),
             Ok(ground) => self.build(id, name, base, &ground),
         }
     }
@@ -134,7 +144,9 @@ impl Chain {
         self.built += 1;
         let parent = ground.parents.get(&target(base)).map(|parent| parent.digest.clone());
         let standings = &self.world.state.updates.standings;
-        let above = standings.values().find(|standing| standing.released.contains(&target(base)));
+        let above = standings
+            .values()
+            .find(|standing| standing.released.contains(&target(base)));
         let now = above.and_then(|standing| standing.digest.clone());
         let used = parent.or(now).unwrap_or_else(|| digest(0));
         let image = ImageName::new(name).unwrap();
@@ -198,7 +210,9 @@ fn all_of_it_is_one_wave_in_order_and_each_once() {
         let mut chain = Chain::new(limit);
         let jobs = chain.asked(&["app", "side", "ruby", "base"]);
         // The first one is what nothing of the others is below of.
-        let [app, side, ruby, base] = jobs[..] else { panic!("{jobs:?}") };
+        let [app, side, ruby, base] = jobs[..] else {
+            panic!("{jobs:?}")
+        };
         assert!(base < ruby && ruby < app && ruby < side, "{jobs:?}");
         for job in [app, side, ruby, base] {
             assert_eq!(chain.world.job(job).wave, JobId(base));
@@ -207,10 +221,22 @@ fn all_of_it_is_one_wave_in_order_and_each_once() {
         chain.run(JobId(base));
         assert!(!chain.running().contains(&"app".to_owned()));
         chain.settle();
-        assert_eq!(chain.done, ["base", "ruby", "app", "side"][..].to_vec(), "limit {limit}");
+        assert_eq!(
+            chain.done,
+            ["base", "ruby", "app", "side"][..].to_vec(),
+            "limit {limit}"
+        );
         // Nothing follows: all of it was built on what there is.
         assert_eq!(chain.world.records().len(), 8);
-        assert!(chain.world.state.updates.tried.values().all(|tried| tried.ended.is_some()));
+        assert!(
+            chain
+                .world
+                .state
+                .updates
+                .tried
+                .values()
+                .all(|tried| tried.ended.is_some())
+        );
     }
 }
 
@@ -235,7 +261,12 @@ fn alone_it_brings_what_stands_on_it_only_with_new_content() {
     let [base] = chain.asked(&["base"])[..] else { panic!() };
     chain.settle();
     assert_eq!(chain.done[1..], ["base", "ruby", "side", "app"]);
-    let followers = chain.world.records().into_iter().map(|record| record.job).filter(|job| job.id.0 > base);
+    let followers = chain
+        .world
+        .records()
+        .into_iter()
+        .map(|record| record.job)
+        .filter(|job| job.id.0 > base);
     assert!(followers.into_iter().all(|job| job.wave == JobId(base)));
 }
 
@@ -268,7 +299,10 @@ fn a_root_that_fails_stops_all_of_it() {
     chain.settle();
     assert_eq!(chain.done, ["base Failed"]);
     for job in &jobs[1..] {
-        assert_eq!(chain.world.job(*job).state, pipelined::model::JobState::Done(Outcome::Skipped));
+        assert_eq!(
+            chain.world.job(*job).state,
+            pipelined::model::JobState::Done(Outcome::Skipped)
+        );
     }
 }
 
@@ -286,7 +320,10 @@ fn what_waits_is_not_queued_twice_and_what_runs_is() {
         })
         .collect();
     assert_eq!(jobs["ruby"], JobId(first[1]));
-    assert!(jobs["base"] > JobId(first[1]), "it runs: what was asked for since comes after it");
+    assert!(
+        jobs["base"] > JobId(first[1]),
+        "it runs: what was asked for since comes after it"
+    );
     // One wave: that of the job which waited.
     let waves: BTreeSet<JobId> = jobs.values().map(|job| chain.world.state.jobs[job].wave).collect();
     assert_eq!(waves, [JobId(first[0])].into());
@@ -325,7 +362,11 @@ fn a_new_commit_that_comes_meanwhile_is_built_after_it() {
     chain.world.push("ruby", "main", 2);
     chain.world.poll("ruby");
     chain.settle();
-    let last = chain.world.records().into_iter().rfind(|record| record.job.project == project("ruby"));
+    let last = chain
+        .world
+        .records()
+        .into_iter()
+        .rfind(|record| record.job.project == project("ruby"));
     assert_eq!(last.unwrap().job.commit, commit(2));
     let of_ruby = chain.done.iter().filter(|name| *name == "ruby").count();
     assert_eq!(of_ruby, 2, "{:?}", chain.done);

@@ -1,8 +1,8 @@
 //! Promise 1, at its root: what is decided, recorded through a real store, and found again after a crash.
 
+mod asked_rebuild;
 mod look_now;
 mod pokes;
-mod asked_rebuild;
 mod random;
 mod rules;
 mod starvation;
