@@ -274,7 +274,8 @@ impl<'a> Sight<'a> {
         found
     }
 
-    /// Why a commit is not built: what it stands on was never released, and its build failed.
+    /// Why a commit is not built: what it stands on was never released, and its build failed. Not if that stands on
+    /// something of this very job: it may have failed for want of it.
     fn blocked(&self, job: &Job) -> Option<String> {
         if job.reason == Reason::Manual || job.rebuild.is_some() || !self.knows_its_bases(job) {
             return None;
@@ -286,8 +287,8 @@ impl<'a> Sight<'a> {
         let mut blocking = others.filter_map(|up| {
             let node = &graph.nodes()[up];
             let updates = &self.state.updates;
-            if updates.standings.contains_key(node) || updates.things.contains_key(node) || self.moving(node).is_some()
-            {
+            let was_released = updates.standings.contains_key(node) || updates.things.contains_key(node);
+            if was_released || self.moving(node).is_some() || self.stands_on_any(up, &own) {
                 return None;
             }
             let (commit, failed, _) = updates.links.get(node)?.failed.as_ref()?;
@@ -300,6 +301,24 @@ impl<'a> Sight<'a> {
             })
         });
         blocking.next()
+    }
+
+    /// Whether a node stands on one of these, however far down.
+    fn stands_on_any(&self, place: usize, wanted: &[usize]) -> bool {
+        let graph = &self.ours.graph;
+        let mut seen = BTreeSet::from([place]);
+        let mut next = vec![place];
+        while let Some(at) = next.pop() {
+            for up in graph.ups(at).map(|edge| edge.to) {
+                if wanted.contains(&up) {
+                    return true;
+                }
+                if seen.insert(up) {
+                    next.push(up);
+                }
+            }
+        }
+        false
     }
 }
 

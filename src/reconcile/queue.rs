@@ -1,13 +1,13 @@
 //! Which queued jobs start now: at most `limit` in all, one of a ref, first come first served; of the jobs of a wave the
 //! one with the longest way below it takes the first of their places.
 
-use super::above::Sight;
+use super::above::{Sight, is_held};
 use super::event::Effect;
 use super::handle::Turn;
 use super::ours::Ours;
 use super::retry::is_due;
 use super::waves::node_of;
-use crate::model::{Job, JobId, JobState, Mode, ProjectName, RefName, ReleaseStage, State, Write};
+use crate::model::{Job, JobId, JobState, Mode, ProjectName, Reason, RefName, ReleaseStage, State, Write};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -43,14 +43,26 @@ impl Turn<'_> {
         let ours = self.ours();
         let waits = Sight::new(self.state, self.config, &ours).waits();
         let mut ready: Vec<&Job> = self.due();
-        ready.retain(|job| !waits.contains_key(&job.id));
         let running = self.state.jobs.values().filter(|job| job.is_running());
         let mut busy: HashSet<(&ProjectName, &RefName)> = running.map(|job| (&job.project, &job.reference)).collect();
-        // A ref has one turn, and its first job takes it.
-        ready.retain(|job| busy.insert((&job.project, &job.reference)));
+        // A ref has one turn. If its first job waits, the others wait behind it: each would make forgotten what the other
+        // one has learned, and both would be tried in turn for ever.
+        ready.sort_by_key(|job| (self.turn(job), job.place, job.id));
+        ready.retain(|job| !is_held(self.state, job.id) && busy.insert((&job.project, &job.reference)));
+        ready.retain(|job| !waits.contains_key(&job.id));
+        ready.sort_by_key(|job| (job.place, job.id));
         longest_first(&mut ready, &ours);
         ready.truncate(free);
         ready.into_iter().map(|job| job.id).collect()
+    }
+
+    /// Of the jobs of a ref what is to be finished comes first, then what a person wants: that is never blocked.
+    fn turn(&self, job: &Job) -> u8 {
+        match (self.state.releasing.contains_key(&job.id), job.reason) {
+            (true, _) => 0,
+            (false, Reason::Manual) => 1,
+            (false, _) => 2,
+        }
     }
 
     /// Queued jobs that need not wait for a time, the first one first.

@@ -9,7 +9,7 @@ use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
 use super::judge::{Counting, News, Watched, judge, watch, watched, watched_on};
 use super::ours::Ours;
-use super::things::{Change, stale};
+use super::things::{Change, failed_first, stale};
 use super::tries::{held, tip_key};
 use crate::config::Image;
 use crate::model::{
@@ -172,7 +172,10 @@ impl Turn<'_> {
                     candidates.extend(watch(self.state, self.config, node, standing));
                 }
                 Some(_) => {}
-                None => self.plan_thing(place, &sight, &mut plans),
+                None => {
+                    self.plan_thing(place, &sight, &mut plans);
+                    self.plan_first(place, &sight, &mut plans);
+                }
             }
         }
         for watched in candidates {
@@ -233,6 +236,24 @@ impl Turn<'_> {
         plan.keys.insert(node.image.clone(), key);
         for Change { name, job, wave } in changes {
             plan.upstreams.insert(format!("{name} (job {job} has built it anew)"));
+            plan.wave = plan.wave.max(Some(wave));
+        }
+    }
+
+    /// What was never released because its tip failed is tried again once something that it stands on has a newer
+    /// release: it may have failed for want of it.
+    fn plan_first(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {
+        let node = &sight.ours.graph.nodes()[place];
+        let Some((tip, changes)) = failed_first(node, self.state, sight.ours) else {
+            return;
+        };
+        if self.is_busy(node) || sight.above(place) != Above::Settled {
+            return;
+        }
+        let place = (node.project.clone(), node.reference.clone(), tip);
+        let plan = plans.tips.entry(place).or_default();
+        for Change { name, job, wave } in changes {
+            plan.upstreams.insert(format!("{name} (job {job} has released it)"));
             plan.wave = plan.wave.max(Some(wave));
         }
     }

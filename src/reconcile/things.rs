@@ -6,7 +6,9 @@
 use super::handle::{Turn, replace};
 use super::ours::Ours;
 use super::timing::rounded;
-use crate::model::{BaseUsed, Job, JobId, Links, Node, State, Thing, Write};
+use crate::model::{
+    BaseUsed, CommitId, EdgeKind, Job, JobId, Links, Node, Outcome, State, Thing, Write, full_name,
+};
 
 /// By which inputs a project without images is stale, with the wave of the newest one; none if it is not.
 pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, Vec<Change>)> {
@@ -37,6 +39,28 @@ pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, 
         }
     }
     (!changes.is_empty()).then(|| (key.join(" "), changes))
+}
+
+/// The tip that has failed of an image that was never released, and what it stands on that was released by newer jobs.
+pub(super) fn failed_first(node: &Node, state: &State, ours: &Ours) -> Option<(CommitId, Vec<Change>)> {
+    let updates = &state.updates;
+    let (commit, failed, outcome) = updates.links.get(node)?.failed.as_ref()?;
+    let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
+    if tip != commit || *outcome == Outcome::Cancelled || updates.standings.contains_key(node) {
+        return None;
+    }
+    let ups = ours.graph.ups(ours.graph.place(node)?);
+    let released = ups.filter(|edge| edge.kind != EdgeKind::Sibling).filter_map(|edge| {
+        let up = &ours.graph.nodes()[edge.to];
+        let at = ours.any(up, updates)?;
+        (at.job > *failed && at.held.is_none()).then(|| Change {
+            name: full_name(&up.project, &up.image),
+            job: at.job,
+            wave: at.wave,
+        })
+    });
+    let changes: Vec<Change> = released.collect();
+    (!changes.is_empty()).then(|| (tip.clone(), changes))
 }
 
 /// Something that is relied on is another.
@@ -93,7 +117,7 @@ pub(super) fn needs(node: &Node, ours: &Ours, state: &State) -> Vec<BaseUsed> {
     let needs = ours
         .graph
         .ups(place)
-        .filter(|edge| edge.kind == crate::model::EdgeKind::Needs);
+        .filter(|edge| edge.kind == EdgeKind::Needs);
     let nodes = needs.map(|edge| &ours.graph.nodes()[edge.to]);
     nodes
         .map(|up| super::verdict::need(up, ours.any(up, &state.updates).as_ref()))

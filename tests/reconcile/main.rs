@@ -3,8 +3,11 @@
 mod asked_rebuild;
 mod look_now;
 mod pokes;
+mod chains;
+mod farm;
 mod random;
 mod rules;
 mod starvation;
+mod storms;
 mod updates;
 mod world;
