@@ -13,6 +13,9 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+/// Why a job waits, if nothing but a mended failure will end that.
+const BLOCKED: &str = "blocked: ";
+
 /// How a released image stands to what is below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshness {
@@ -169,8 +172,15 @@ impl<'a> Sight<'a> {
                 }
             }
         }
-        for (job, why) in self.without_circles(&edges) {
-            waits.entry(job).or_insert(why);
+        let on_jobs = self.without_circles(&edges);
+        for (job, (other, why)) in &on_jobs {
+            // What waits for something that is blocked is blocked by the same.
+            let mut end = other;
+            while let Some((next, _)) = on_jobs.get(end) {
+                end = next;
+            }
+            let blocked = waits.get(end).filter(|why| why.starts_with(BLOCKED)).cloned();
+            waits.entry(*job).or_insert_with(|| blocked.unwrap_or_else(|| why.clone()));
         }
         waits
     }
@@ -192,11 +202,11 @@ impl<'a> Sight<'a> {
                 edges.insert(other.id, self.waits_of(other));
             }
         }
-        self.without_circles(&edges).remove(&job.id)
+        self.without_circles(&edges).remove(&job.id).map(|(_, why)| why)
     }
 
-    /// Of jobs that wait for each other none waits, and all wait for the others still.
-    fn without_circles(&self, edges: &BTreeMap<JobId, BTreeMap<JobId, &Node>>) -> BTreeMap<JobId, String> {
+    /// Of jobs that wait for each other none waits, and all wait for the others still: each for which one, and why.
+    fn without_circles(&self, edges: &BTreeMap<JobId, BTreeMap<JobId, &Node>>) -> BTreeMap<JobId, (JobId, String)> {
         let mut graph: DiGraph<JobId, ()> = DiGraph::default();
         let mut places: BTreeMap<JobId, NodeIndex> = BTreeMap::new();
         let jobs: BTreeSet<JobId> = edges
@@ -218,7 +228,7 @@ impl<'a> Sight<'a> {
         }
         let waits = edges.iter().filter_map(|(job, to)| {
             let (other, node) = to.iter().find(|(other, _)| circle[other] != circle[job])?;
-            Some((*job, waits_for(node, self.state.jobs.get(other)?)))
+            Some((*job, (*other, waits_for(node, self.state.jobs.get(other)?))))
         });
         waits.collect()
     }
@@ -295,7 +305,7 @@ impl<'a> Sight<'a> {
             let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
             (tip == commit).then(|| {
                 format!(
-                    "blocked: {} failed (job {failed}) and was never released",
+                    "{BLOCKED}{} failed (job {failed}) and was never released",
                     full_name(&node.project, &node.image)
                 )
             })
@@ -309,7 +319,7 @@ impl<'a> Sight<'a> {
         let mut seen = BTreeSet::from([place]);
         let mut next = vec![place];
         while let Some(at) = next.pop() {
-            for up in graph.ups(at).map(|edge| edge.to) {
+            for up in graph.edges(at).map(|edge| edge.to) {
                 if wanted.contains(&up) {
                     return true;
                 }

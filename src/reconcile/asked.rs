@@ -48,7 +48,7 @@ impl Turn<'_> {
     pub(super) fn cancel_requested(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
-            JobState::Queued { .. } if self.is_moving_with_its_wave(job) => {
+            JobState::Queued { .. } | JobState::Running { .. } if self.is_moving_with_its_wave(job) => {
                 self.put(id, |job| {
                     job.note = "its wave is being released: that is finished".to_owned()
                 });

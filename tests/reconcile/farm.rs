@@ -874,7 +874,7 @@ impl Farm {
         let circles: BTreeSet<usize> = graph.circles().iter().flatten().copied().collect();
         for (node, standing) in &self.state().updates.standings {
             let Some(place) = graph.place(node).filter(|place| !circles.contains(place)) else { continue };
-            let tree = self.tree(&node.project);
+            let tree = &self.trees[&(node.project.clone(), standing.commit.clone())];
             let Some(file) = tree.files.get(node.image.as_str()) else { continue };
             let bases: Vec<u64> = file.bases.iter().map(|base| self.contents[&self.registry[&at(base)]]).collect();
             let needed: Vec<&Needed> = standing.bases.iter().flat_map(|base| &base.needed).collect();

@@ -9,5 +9,6 @@ mod random;
 mod rules;
 mod starvation;
 mod storms;
+mod tables;
 mod updates;
 mod world;

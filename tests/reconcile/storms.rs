@@ -154,7 +154,7 @@ impl Storm {
             }
             if let Some(on) = start.deps[n] {
                 let on = on.index(storm.projects.len());
-                if on < n || storm.circles {
+                if on != n && storm.may_follow(n, on) {
                     tree.deps.insert(storm.projects[on].0.clone());
                 }
             }
@@ -193,14 +193,24 @@ impl Storm {
         });
     }
 
-    fn needs(&mut self, n: usize, on: usize, is: bool) {
-        if on >= n && !self.circles || on == n {
-            return;
+    /// Whether a project may rely on all of another one without a circle.
+    fn may_follow(&self, n: usize, on: usize) -> bool {
+        if self.circles {
+            return true;
         }
-        // What they stand on by their images goes by those; projects follow each other only if their images do.
-        let last_of = |n: usize| self.images.iter().rposition(|(of, _)| *of == n);
-        let first_of = |n: usize| self.images.iter().position(|(of, _)| *of == n);
-        if !self.circles && first_of(n) < last_of(on) {
+        let first = self.images.iter().position(|(of, _)| *of == n);
+        let last = self.images.iter().rposition(|(of, _)| *of == on);
+        match (first, last) {
+            (Some(first), Some(last)) => last < first,
+            // Those without images follow others, or are followed: never both.
+            (None, Some(_)) => n % 2 == 1,
+            (Some(_), None) => on % 2 == 0,
+            (None, None) => false,
+        }
+    }
+
+    fn needs(&mut self, n: usize, on: usize, is: bool) {
+        if on == n || !self.may_follow(n, on) {
             return;
         }
         let upstream = pipelined::config::Upstream {
@@ -352,6 +362,9 @@ impl Storm {
             for (n, image) in &self.images {
                 let node = node(&self.projects[*n].0, image);
                 assert!(released.contains_key(&node), "{node:?} was never released");
+                let commit = &self.farm.state().updates.standings[&node].commit;
+                let tip = &self.farm.state().projects[&node.project].refs[&node.reference];
+                assert_eq!(commit, tip, "{node:?}");
             }
         }
     }
