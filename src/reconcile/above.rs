@@ -180,7 +180,9 @@ impl<'a> Sight<'a> {
                 end = next;
             }
             let blocked = waits.get(end).filter(|why| why.starts_with(BLOCKED)).cloned();
-            waits.entry(*job).or_insert_with(|| blocked.unwrap_or_else(|| why.clone()));
+            waits
+                .entry(*job)
+                .or_insert_with(|| blocked.unwrap_or_else(|| why.clone()));
         }
         waits
     }

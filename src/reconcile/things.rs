@@ -6,9 +6,7 @@
 use super::handle::{Turn, replace};
 use super::ours::Ours;
 use super::timing::rounded;
-use crate::model::{
-    BaseUsed, CommitId, EdgeKind, Job, JobId, Links, Node, Outcome, State, Thing, Write, full_name,
-};
+use crate::model::{BaseUsed, CommitId, EdgeKind, Job, JobId, Links, Node, Outcome, State, Thing, Write, full_name};
 
 /// By which inputs a project without images is stale, with the wave of the newest one; none if it is not.
 pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, Vec<Change>)> {
@@ -114,10 +112,7 @@ pub(super) fn needs(node: &Node, ours: &Ours, state: &State) -> Vec<BaseUsed> {
     let Some(place) = ours.graph.place(node) else {
         return Vec::new();
     };
-    let needs = ours
-        .graph
-        .ups(place)
-        .filter(|edge| edge.kind == EdgeKind::Needs);
+    let needs = ours.graph.ups(place).filter(|edge| edge.kind == EdgeKind::Needs);
     let nodes = needs.map(|edge| &ours.graph.nodes()[edge.to]);
     nodes
         .map(|up| super::verdict::need(up, ours.any(up, &state.updates).as_ref()))

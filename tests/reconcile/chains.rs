@@ -49,7 +49,11 @@ fn tree(name: &str, file: File) -> Tree {
 fn farm(shape: &Shape, limit: usize, is_kept: bool, deaf: &dyn Fn(usize) -> bool, order: &[usize]) -> Farm {
     let names: Vec<String> = (0..shape.len()).map(name).collect();
     let images: Vec<[&str; 1]> = names.iter().map(|name| [name.as_str()]).collect();
-    let projects: Vec<(&str, &[&str])> = names.iter().zip(&images).map(|(name, own)| (name.as_str(), &own[..])).collect();
+    let projects: Vec<(&str, &[&str])> = names
+        .iter()
+        .zip(&images)
+        .map(|(name, own)| (name.as_str(), &own[..]))
+        .collect();
     let mut farm = Farm::new(limit, is_kept, &projects);
     farm.outside("outside", 1);
     for n in order {
@@ -91,7 +95,11 @@ fn expected(shape: &Shape, deaf: &dyn Fn(usize) -> bool, before: &[u32], after: 
             let own = file(shape, n, salts[n], deaf(n));
             let bases: Vec<u64> = match shape[n].is_empty() {
                 true => vec![1],
-                false => own.bases.iter().map(|base| contents[(0..n).find(|up| name(*up) == *base).unwrap()]).collect(),
+                false => own
+                    .bases
+                    .iter()
+                    .map(|base| contents[(0..n).find(|up| name(*up) == *base).unwrap()])
+                    .collect(),
             };
             contents.push(Farm::content(&name(n), &own, &bases, &[]));
         }
@@ -99,10 +107,20 @@ fn expected(shape: &Shape, deaf: &dyn Fn(usize) -> bool, before: &[u32], after: 
     };
     let (old, new) = (contents(before), contents(after));
     let is_built = |n: &usize| before[*n] != after[*n] || shape[*n].iter().any(|up| old[*up] != new[*up]);
-    (0..shape.len()).filter(is_built).map(|n| node(&name(n), &name(n))).collect()
+    (0..shape.len())
+        .filter(is_built)
+        .map(|n| node(&name(n), &name(n)))
+        .collect()
 }
 
-fn first_start(shape: &Shape, limit: usize, is_kept: bool, deaf: &dyn Fn(usize) -> bool, order: &[usize], chosen: &[Index]) -> Farm {
+fn first_start(
+    shape: &Shape,
+    limit: usize,
+    is_kept: bool,
+    deaf: &dyn Fn(usize) -> bool,
+    order: &[usize],
+    chosen: &[Index],
+) -> Farm {
     let mut farm = farm(shape, limit, is_kept, deaf, order);
     for n in order {
         farm.poll(&name(*n));
@@ -124,7 +142,10 @@ fn one_change(shape: &Shape, limit: usize, is_kept: bool, deaf: &dyn Fn(usize) -
     farm.poll(&name(at));
     let root = *farm.state().jobs.keys().next().unwrap();
     run(&mut farm, chosen);
-    let once: BTreeMap<Node, usize> = expected(shape, deaf, &before, &after).into_iter().map(|node| (node, 1)).collect();
+    let once: BTreeMap<Node, usize> = expected(shape, deaf, &before, &after)
+        .into_iter()
+        .map(|node| (node, 1))
+        .collect();
     assert_eq!(counts(&farm), once);
     assert!(farm.most_running <= limit);
     for (id, (job, _)) in farm.done.range(root..) {

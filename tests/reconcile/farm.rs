@@ -101,7 +101,9 @@ pub struct Farm {
 
 /// So many, unless `PROPTEST_CASES` says otherwise.
 pub fn cases(few: u32) -> ProptestConfig {
-    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let wanted = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
     ProptestConfig {
         cases: wanted.unwrap_or(few),
         failure_persistence: None,
@@ -356,7 +358,9 @@ impl Farm {
 
     fn take(&mut self, decision: Decision) {
         for write in &decision.writes {
-            let pipelined::model::Write::Job { job, .. } = write else { continue };
+            let pipelined::model::Write::Job { job, .. } = write else {
+                continue;
+            };
             if let Some(root) = job.atomic {
                 self.members.insert(job.id, root);
             } else {
@@ -386,7 +390,11 @@ impl Farm {
                 }
                 Effect::Refuse { job, why } => drop(self.attempts.insert(job, Phase::Refused(why))),
                 Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => asked.push(effect),
-                Effect::Interrupt(_) | Effect::Queued(_) | Effect::Rebuilt { .. } | Effect::NotRebuilt { .. } => {}
+                Effect::Poke(_)
+                | Effect::Interrupt(_)
+                | Effect::Queued(_)
+                | Effect::Rebuilt { .. }
+                | Effect::NotRebuilt { .. } => {}
             }
         }
         self.most_running = self.most_running.max(self.running().len());
@@ -423,11 +431,18 @@ impl Farm {
     fn check_ground(&self, id: JobId, ground: &Ground) {
         for (base, parent) in &ground.parents {
             let is_released = self.registry.get(base) == Some(&parent.digest);
-            let held = self.state().releasing.values().filter(|plan| plan.stage == ReleaseStage::Held);
-            let is_held = held.flat_map(|plan| &plan.images).any(|image| {
-                image.targets.contains(base) && image.result.digest.as_ref() == Some(&parent.digest)
-            });
-            assert!(is_released || is_held, "job {id} is pinned to what is not there: {base} {parent:?}");
+            let held = self
+                .state()
+                .releasing
+                .values()
+                .filter(|plan| plan.stage == ReleaseStage::Held);
+            let is_held = held
+                .flat_map(|plan| &plan.images)
+                .any(|image| image.targets.contains(base) && image.result.digest.as_ref() == Some(&parent.digest));
+            assert!(
+                is_released || is_held,
+                "job {id} is pinned to what is not there: {base} {parent:?}"
+            );
         }
     }
 
@@ -441,7 +456,10 @@ impl Farm {
         let job = &self.state().jobs[&id];
         let builds = |job: &Job, node: &Node| {
             (&job.project, &job.reference) == (&node.project, &node.reference)
-                && job.rebuild.as_ref().is_none_or(|rebuild| rebuild.images.contains_key(&node.image))
+                && job
+                    .rebuild
+                    .as_ref()
+                    .is_none_or(|rebuild| rebuild.images.contains_key(&node.image))
         };
         let own = graph.nodes().iter().enumerate().filter(|(_, node)| builds(job, node));
         let mut next: Vec<usize> = own.map(|(place, _)| place).collect();
@@ -450,7 +468,12 @@ impl Farm {
             next.extend(graph.ups(place).map(|edge| edge.to).filter(|up| above.insert(*up)));
         }
         let above: BTreeSet<&Node> = above.iter().map(|place| &graph.nodes()[*place]).collect();
-        for other in self.state().jobs.values().filter(|other| other.id != id && !is_held(self.state(), other.id)) {
+        for other in self
+            .state()
+            .jobs
+            .values()
+            .filter(|other| other.id != id && !is_held(self.state(), other.id))
+        {
             let is_above = above.iter().any(|node| builds(other, node));
             assert!(!is_above, "job {id} builds before {other:?}");
         }
@@ -468,9 +491,16 @@ impl Farm {
         for effect in effects {
             let Effect::Start(id) = effect else { continue };
             let job = &self.state().jobs[id];
-            let others = self.state().jobs.values().filter(|other| other.is_queued() && other.wave == job.wave);
+            let others = self
+                .state()
+                .jobs
+                .values()
+                .filter(|other| other.is_queued() && other.wave == job.wave);
             for other in others.filter(|other| !waits.contains_key(&other.id)) {
-                assert!(height(job) >= height(other) || job.rebuild.is_none(), "{job:?} before {other:?}");
+                assert!(
+                    height(job) >= height(other) || job.rebuild.is_none(),
+                    "{job:?} before {other:?}"
+                );
             }
         }
     }
@@ -537,7 +567,9 @@ impl Farm {
 
     /// One step of a running attempt.
     pub fn step(&mut self, id: JobId, luck: Luck) {
-        let Some(phase) = self.attempts.get(&id).cloned() else { return };
+        let Some(phase) = self.attempts.get(&id).cloned() else {
+            return;
+        };
         let is_releasing = self.state().releasing.contains_key(&id);
         if self.cancels.contains(&id) && !is_releasing {
             return self.fail(id, FailureKind::Cancelled, "cancelled");
@@ -559,7 +591,11 @@ impl Farm {
     fn learned(&self, id: JobId) -> Learned {
         let job = &self.state().jobs[&id];
         let tree = &self.trees[&(job.project.clone(), job.commit.clone())];
-        let images = self.config().projects.get(&job.project).map(|project| project.images.clone());
+        let images = self
+            .config()
+            .projects
+            .get(&job.project)
+            .map(|project| project.images.clone());
         let images = images.unwrap_or_default();
         let own: BTreeSet<String> = images.iter().map(|image| image.name.to_string()).collect();
         let of = |name: &str, file: &File| {
@@ -585,9 +621,11 @@ impl Farm {
             let file = tree.files.get(name.as_str()).unwrap_or(&none);
             (name.clone(), of(name.as_str(), file))
         });
-        let builds = names
-            .iter()
-            .filter(|name| job.rebuild.as_ref().is_none_or(|rebuild| rebuild.images.contains_key(*name)));
+        let builds = names.iter().filter(|name| {
+            job.rebuild
+                .as_ref()
+                .is_none_or(|rebuild| rebuild.images.contains_key(*name))
+        });
         Learned {
             links: links.collect(),
             builds: builds.cloned().collect(),
@@ -616,12 +654,20 @@ impl Farm {
         if tree.fails {
             return self.fail(id, FailureKind::Failed, "exit code 1");
         }
-        let order = self.config().projects.get(&job.project).map(|project| project.images.clone());
+        let order = self
+            .config()
+            .projects
+            .get(&job.project)
+            .map(|project| project.images.clone());
         let mut made: BTreeMap<String, ImageResult> = BTreeMap::new();
         let mut failed = None;
         for image in order.unwrap_or_default() {
             let name = image.name.to_string();
-            if job.rebuild.as_ref().is_some_and(|rebuild| !rebuild.images.contains_key(&image.name)) {
+            if job
+                .rebuild
+                .as_ref()
+                .is_some_and(|rebuild| !rebuild.images.contains_key(&image.name))
+            {
                 continue;
             }
             self.built.push((id, node(job.project.as_str(), &name)));
@@ -694,7 +740,11 @@ impl Farm {
         let image = ImageName::new(name).unwrap();
         let bases: Vec<u64> = used.iter().map(|base| self.contents[&base.digests[0]]).collect();
         let needed: Vec<BaseUsed> = ground.needs.get(&image).cloned().unwrap_or_default();
-        let needs: Vec<u64> = needed.iter().flat_map(|base| &base.needed).map(|n| self.content_of_need(n)).collect();
+        let needs: Vec<u64> = needed
+            .iter()
+            .flat_map(|base| &base.needed)
+            .map(|n| self.content_of_need(n))
+            .collect();
         let content = Self::content(name, file, &bases, &needs);
         used.extend(needed);
         let released = ground.released.get(&image).cloned().unwrap_or_default();
@@ -724,7 +774,12 @@ impl Farm {
             ReleaseStage::Held => panic!("job {id} runs while it is held back"),
             ReleaseStage::Abandoned => return self.fail(id, FailureKind::Failed, "its wave is not released"),
             _ if luck == Luck::Void && is_resumed => {
-                return self.end(id, Err((FailureKind::Errored, "it is gone".to_owned())), Vec::new(), true);
+                return self.end(
+                    id,
+                    Err((FailureKind::Errored, "it is gone".to_owned())),
+                    Vec::new(),
+                    true,
+                );
             }
             ReleaseStage::Gathering if luck == Luck::Errs => return self.fail(id, FailureKind::Errored, "no network"),
             ReleaseStage::Gathering => return self.fail(id, FailureKind::Waiting, "the rest of its wave"),
@@ -778,7 +833,13 @@ impl Farm {
                 let members = self.state().jobs.values().filter(|other| other.atomic == Some(root));
                 for other in members {
                     let stage = self.state().releasing.get(&other.id).map(|plan| plan.stage);
-                    assert_eq!(stage, Some(ReleaseStage::Moving), "job {} while {} moves", other.id, job.id);
+                    assert_eq!(
+                        stage,
+                        Some(ReleaseStage::Moving),
+                        "job {} while {} moves",
+                        other.id,
+                        job.id
+                    );
                 }
             }
             None => {
@@ -803,16 +864,38 @@ impl Farm {
         let waits = self.waits();
         let jobs = self.state().jobs.values().map(|job| {
             let stage = self.state().releasing.get(&job.id).map(|plan| plan.stage);
-            let images = job.rebuild.as_ref().map(|rebuild| rebuild.images.keys().map(ToString::to_string).collect::<Vec<_>>());
+            let images = job
+                .rebuild
+                .as_ref()
+                .map(|rebuild| rebuild.images.keys().map(ToString::to_string).collect::<Vec<_>>());
             format!(
                 "job {} of {} at {} {:?} ({}) {:?} {images:?} wave {} atomic {:?} {stage:?}, waits: {:?}\n",
-                job.id, job.project, job.commit.short(), job.state, job.note, job.reason, job.wave, job.atomic, waits.get(&job.id)
+                job.id,
+                job.project,
+                job.commit.short(),
+                job.state,
+                job.note,
+                job.reason,
+                job.wave,
+                job.atomic,
+                waits.get(&job.id)
             )
         });
         let graph = self.graph();
         let edges = graph.nodes().iter().enumerate().map(|(place, node)| {
-            let ups: BTreeSet<String> = graph.edges(place).map(|edge| graph.nodes()[edge.to].image.to_string()).collect();
-            format!("{} on {ups:?} known at {:?}; ", node.image, self.state().updates.links.get(node).map(|links| &links.commit.short()[6..]))
+            let ups: BTreeSet<String> = graph
+                .edges(place)
+                .map(|edge| graph.nodes()[edge.to].image.to_string())
+                .collect();
+            format!(
+                "{} on {ups:?} known at {:?}; ",
+                node.image,
+                self.state()
+                    .updates
+                    .links
+                    .get(node)
+                    .map(|links| &links.commit.short()[6..])
+            )
         });
         jobs.chain(edges).collect()
     }
@@ -840,7 +923,12 @@ impl Farm {
         for _ in 0..8 {
             self.poll_all();
             self.run();
-            while self.state().jobs.values().any(|job| matches!(job.state, JobState::Queued { not_before: Some(_) })) {
+            while self
+                .state()
+                .jobs
+                .values()
+                .any(|job| matches!(job.state, JobState::Queued { not_before: Some(_) }))
+            {
                 self.pass(61);
                 self.run();
             }
@@ -856,7 +944,9 @@ impl Farm {
         let ours = Ours::of(self.state(), self.config());
         let sight = Sight::new(self.state(), self.config(), &ours);
         let nodes = ours.graph.nodes().iter().enumerate();
-        nodes.map(|(place, node)| (node.clone(), (sight.freshness(place), sight.above(place)))).collect()
+        nodes
+            .map(|(place, node)| (node.clone(), (sight.freshness(place), sight.above(place))))
+            .collect()
     }
 
     pub fn waits(&self) -> BTreeMap<JobId, String> {
@@ -873,22 +963,38 @@ impl Farm {
         let graph = self.graph();
         let circles: BTreeSet<usize> = graph.circles().iter().flatten().copied().collect();
         for (node, standing) in &self.state().updates.standings {
-            let Some(place) = graph.place(node).filter(|place| !circles.contains(place)) else { continue };
+            let Some(place) = graph.place(node).filter(|place| !circles.contains(place)) else {
+                continue;
+            };
             let tree = &self.trees[&(node.project.clone(), standing.commit.clone())];
-            let Some(file) = tree.files.get(node.image.as_str()) else { continue };
-            let bases: Vec<u64> = file.bases.iter().map(|base| self.contents[&self.registry[&at(base)]]).collect();
+            let Some(file) = tree.files.get(node.image.as_str()) else {
+                continue;
+            };
+            let bases: Vec<u64> = file
+                .bases
+                .iter()
+                .map(|base| self.contents[&self.registry[&at(base)]])
+                .collect();
             let needed: Vec<&Needed> = standing.bases.iter().flat_map(|base| &base.needed).collect();
             let needs: Vec<u64> = needed.iter().map(|needed| self.content_of_need(needed)).collect();
             let expected = Self::content(node.image.as_str(), file, &bases, &needs);
             let is = self.contents[&self.registry[&at(node.image.as_str())]];
             assert_eq!(is, expected, "{node:?} is old: {standing:#?}");
-            for needed in needed.iter().filter(|needed| graph.ups(place).any(|up| graph.nodes()[up.to] == needed.node)) {
+            for needed in needed
+                .iter()
+                .filter(|needed| graph.ups(place).any(|up| graph.nodes()[up.to] == needed.node))
+            {
                 let now = match (&needed.digest, self.state().updates.things.get(&needed.node)) {
                     (Some(_), _) => self.contents[&self.registry[&at(needed.node.image.as_str())]],
                     (None, Some(thing)) => hash(&thing.commit),
                     (None, None) => 0,
                 };
-                assert_eq!(self.content_of_need(needed), now, "{node:?} relies on an old {:?}", needed.node);
+                assert_eq!(
+                    self.content_of_need(needed),
+                    now,
+                    "{node:?} relies on an old {:?}",
+                    needed.node
+                );
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Promise 1, at its root: what is decided, recorded through a real store, and found again after a crash.
 
 mod asked_rebuild;
-mod look_now;
-mod pokes;
 mod chains;
 mod farm;
+mod look_now;
+mod pokes;
 mod random;
 mod rules;
 mod starvation;

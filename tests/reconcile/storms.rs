@@ -47,7 +47,14 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let i = any::<Index>;
-    let luck = select(vec![Luck::Well, Luck::Well, Luck::Well, Luck::Well, Luck::Errs, Luck::Void]);
+    let luck = select(vec![
+        Luck::Well,
+        Luck::Well,
+        Luck::Well,
+        Luck::Well,
+        Luck::Errs,
+        Luck::Void,
+    ]);
     let bases = prop::option::weighted(0.3, (i(), prop::collection::vec(i(), 0..3)));
     prop_oneof![
         6 => (i(), bases, 0..4u32, prop::bool::weighted(0.2), prop::bool::weighted(0.1))
@@ -125,8 +132,15 @@ impl Storm {
                 images.extend(own.get(round).map(|image| (n, image.clone())));
             }
         }
-        let names: Vec<Vec<&str>> = projects.iter().map(|(_, own)| own.iter().map(String::as_str).collect()).collect();
-        let list: Vec<(&str, &[&str])> = projects.iter().zip(&names).map(|((name, _), own)| (name.as_str(), &own[..])).collect();
+        let names: Vec<Vec<&str>> = projects
+            .iter()
+            .map(|(_, own)| own.iter().map(String::as_str).collect())
+            .collect();
+        let list: Vec<(&str, &[&str])> = projects
+            .iter()
+            .zip(&names)
+            .map(|((name, _), own)| (name.as_str(), &own[..]))
+            .collect();
         let farm = Farm::new(start.limit, start.is_kept, &list);
         let mut storm = Self {
             farm,
@@ -136,7 +150,12 @@ impl Storm {
         };
         storm.farm.outside("outside", 0);
         for (n, (name, own)) in storm.projects.clone().iter().enumerate() {
-            for (image, is_atomic) in own.iter().zip(&start.atomic[n..]).filter(|(_, is)| **is).map(|(image, is)| (image, *is)) {
+            for (image, is_atomic) in own
+                .iter()
+                .zip(&start.atomic[n..])
+                .filter(|(_, is)| **is)
+                .map(|(image, is)| (image, *is))
+            {
                 storm.chain(name, image, is_atomic);
             }
             if let Some(on) = start.needs[n] {
@@ -258,7 +277,9 @@ impl Storm {
             }
             Op::Steps(steps) => {
                 for _ in 0..steps {
-                    let Some(id) = self.farm.running().first().copied() else { return };
+                    let Some(id) = self.farm.running().first().copied() else {
+                        return;
+                    };
                     self.farm.step(id, Luck::Well);
                 }
             }
@@ -286,7 +307,8 @@ impl Storm {
             Op::Pass(seconds) => self.farm.pass(seconds),
             Op::Enable(p, on) => {
                 let name = project(&self.projects[p.index(count)].0);
-                self.farm.configure(|config| config.projects.get_mut(&name).unwrap().enabled = on);
+                self.farm
+                    .configure(|config| config.projects.get_mut(&name).unwrap().enabled = on);
             }
             Op::Needs(p, on, is) => self.needs(p.index(count), on.index(count), is),
             Op::Chain(index, is) => {
@@ -304,7 +326,8 @@ impl Storm {
     /// The last failures are mended, and what people have stopped is asked for again.
     fn calm(&mut self) {
         let names: Vec<String> = self.projects.iter().map(|(name, _)| name.clone()).collect();
-        self.farm.configure(|config| config.projects.values_mut().for_each(|project| project.enabled = true));
+        self.farm
+            .configure(|config| config.projects.values_mut().for_each(|project| project.enabled = true));
         for name in &names {
             let mut tree = self.farm.tree(&project(name));
             if tree.fails {
@@ -319,7 +342,11 @@ impl Storm {
                 let tip = (project(&name), reference("main"));
                 let seen = &self.farm.state().projects[&tip.0];
                 let commit = seen.refs[&tip.1].clone();
-                let jobs = self.farm.done.values().filter(|(job, _)| job.project == tip.0 && job.commit == commit);
+                let jobs = self
+                    .farm
+                    .done
+                    .values()
+                    .filter(|(job, _)| job.project == tip.0 && job.commit == commit);
                 let last = jobs.filter(|(job, _)| job.rebuild.is_none()).next_back();
                 let is_live = self.farm.state().live(&tip.0, &tip.1).next().is_some();
                 if last.is_none_or(|(_, outcome)| *outcome != Outcome::Succeeded) && !is_live && !self.circles {
@@ -332,7 +359,12 @@ impl Storm {
             let stands = self.farm.stand();
             let mut is_any = false;
             for (node, (freshness, above)) in stands {
-                assert_ne!(freshness, Freshness::Stale, "{node:?} is left stale: {above:?} {}", self.farm.told());
+                assert_ne!(
+                    freshness,
+                    Freshness::Stale,
+                    "{node:?} is left stale: {above:?} {}",
+                    self.farm.told()
+                );
                 if matches!(freshness, Freshness::Failed(_)) {
                     is_any = true;
                     self.farm.rebuild(&node);
@@ -350,7 +382,11 @@ impl Storm {
 
     /// Nothing is left, and all is fresh.
     fn check(&self) {
-        assert!(self.circles || self.farm.state().jobs.is_empty(), "left over: {}", self.farm.told());
+        assert!(
+            self.circles || self.farm.state().jobs.is_empty(),
+            "left over: {}",
+            self.farm.told()
+        );
         for (node, (freshness, _)) in self.farm.stand() {
             if !self.circles {
                 assert_eq!(freshness, Freshness::Fresh, "{node:?} {:#?}", self.farm.state().updates);
@@ -358,7 +394,14 @@ impl Storm {
         }
         self.farm.check_fresh();
         if !self.circles {
-            let released: BTreeMap<&Node, ()> = self.farm.state().updates.standings.keys().map(|node| (node, ())).collect();
+            let released: BTreeMap<&Node, ()> = self
+                .farm
+                .state()
+                .updates
+                .standings
+                .keys()
+                .map(|node| (node, ()))
+                .collect();
             for (n, image) in &self.images {
                 let node = node(&self.projects[*n].0, image);
                 assert!(released.contains_key(&node), "{node:?} was never released");

@@ -28,7 +28,11 @@ fn one(name: &str, bases: &[&str], salt: u32) -> Tree {
 /// Projects of one image each, built and released; those without bases stand on something outside.
 fn released(limit: usize, of: &[(&str, &[&str])]) -> Farm {
     let names: Vec<[&str; 1]> = of.iter().map(|(name, _)| [*name]).collect();
-    let projects: Vec<(&str, &[&str])> = of.iter().zip(&names).map(|((name, _), own)| (*name, &own[..])).collect();
+    let projects: Vec<(&str, &[&str])> = of
+        .iter()
+        .zip(&names)
+        .map(|((name, _), own)| (*name, &own[..]))
+        .collect();
     let mut farm = Farm::new(limit, true, &projects);
     farm.outside("outside", 1);
     for (name, bases) in of {
@@ -43,11 +47,19 @@ fn released(limit: usize, of: &[(&str, &[&str])]) -> Farm {
 }
 
 const CHAIN: [(&str, &[&str]); 3] = [("app", &["ruby"]), ("base", &[]), ("ruby", &["base"])];
-const DIAMOND: [(&str, &[&str]); 4] = [("top", &[]), ("left", &["top"]), ("right", &["top"]), ("bottom", &["left", "right"])];
+const DIAMOND: [(&str, &[&str]); 4] = [
+    ("top", &[]),
+    ("left", &["top"]),
+    ("right", &["top"]),
+    ("bottom", &["left", "right"]),
+];
 
 /// The images that were built, in order.
 fn built(farm: &mut Farm) -> Vec<String> {
-    std::mem::take(&mut farm.built).into_iter().map(|(_, node)| node.image.to_string()).collect()
+    std::mem::take(&mut farm.built)
+        .into_iter()
+        .map(|(_, node)| node.image.to_string())
+        .collect()
 }
 
 fn push(farm: &mut Farm, name: &str, bases: &[&str], salt: u32) {
@@ -62,7 +74,9 @@ fn above(farm: &Farm, name: &str) -> (Freshness, Above) {
 /// What people are told of what is new below an image.
 fn news(farm: &Farm, node: &Node) -> Vec<String> {
     let ours = Ours::of(farm.state(), farm.config());
-    let of = watched(farm.state(), farm.config()).find(|watched| watched.node == node).unwrap();
+    let of = watched(farm.state(), farm.config())
+        .find(|watched| watched.node == node)
+        .unwrap();
     let news = judge(of, &farm.state().updates, &ours).news(Counting::All);
     news.upstreams.into_iter().chain(news.bases).collect()
 }
@@ -74,7 +88,12 @@ fn a_chain_is_built_in_order_and_once() {
         push(&mut farm, "base", &["outside"], 2);
         farm.run();
         assert_eq!(built(&mut farm), ["base", "ruby", "app"]);
-        let waves: Vec<(JobId, Reason)> = farm.done.values().skip(3).map(|(job, _)| (job.wave, job.reason)).collect();
+        let waves: Vec<(JobId, Reason)> = farm
+            .done
+            .values()
+            .skip(3)
+            .map(|(job, _)| (job.wave, job.reason))
+            .collect();
         let root = waves[0].0;
         let rebuilt = (root, Reason::UpstreamRebuilt);
         assert_eq!(waves, [(root, Reason::NewCommit), rebuilt, rebuilt]);
@@ -88,7 +107,11 @@ fn a_diamond_is_built_once() {
     push(&mut farm, "top", &["outside"], 2);
     farm.run();
     let order = built(&mut farm);
-    assert_eq!((order.len(), order[0].as_str(), order[3].as_str()), (4, "top", "bottom"), "{order:?}");
+    assert_eq!(
+        (order.len(), order[0].as_str(), order[3].as_str()),
+        (4, "top", "bottom"),
+        "{order:?}"
+    );
     farm.check_fresh();
 }
 
@@ -96,7 +119,13 @@ fn a_diamond_is_built_once() {
 fn the_longest_way_down_goes_first() {
     let mut farm = released(
         1,
-        &[("root", &[]), ("a", &["root"]), ("b", &["root"]), ("c", &["b"]), ("d", &["c"])],
+        &[
+            ("root", &[]),
+            ("a", &["root"]),
+            ("b", &["root"]),
+            ("c", &["b"]),
+            ("d", &["c"]),
+        ],
     );
     push(&mut farm, "root", &["outside"], 2);
     farm.run();
@@ -112,15 +141,27 @@ fn what_comes_to_the_same_makes_nothing_stale() {
     assert_eq!(built(&mut farm), ["base"]);
     let ours = Ours::of(farm.state(), farm.config());
     let ruby = node("ruby", "ruby");
-    let of = watched(farm.state(), farm.config()).find(|watched| *watched.node == ruby).unwrap();
+    let of = watched(farm.state(), farm.config())
+        .find(|watched| *watched.node == ruby)
+        .unwrap();
     let judgement = judge(of, &farm.state().updates, &ours);
-    let BaseVerdict::Same(Some(how)) = &judgement.bases[0].verdict else { panic!("{judgement:?}") };
+    let BaseVerdict::Same(Some(how)) = &judgement.bases[0].verdict else {
+        panic!("{judgement:?}")
+    };
     assert_eq!(how, "job 4 has released the same content");
 }
 
 #[test]
 fn a_failure_blocks_what_is_below_it_and_goes_on_by_itself() {
-    let mut farm = released(2, &[("base", &[]), ("ruby", &["base"]), ("app", &["ruby"]), ("side", &["base"])]);
+    let mut farm = released(
+        2,
+        &[
+            ("base", &[]),
+            ("ruby", &["base"]),
+            ("app", &["ruby"]),
+            ("side", &["base"]),
+        ],
+    );
     let mut broken = one("ruby", &["base"], 1);
     broken.fails = true;
     farm.push("ruby", broken);
@@ -137,19 +178,33 @@ fn a_failure_blocks_what_is_below_it_and_goes_on_by_itself() {
 
 /// A released image whose rebuild fails.
 fn blocked() -> Farm {
-    let mut farm = released(2, &[("base", &[]), ("ruby", &["base"]), ("app", &["ruby", "base"]), ("side", &["base"])]);
+    let mut farm = released(
+        2,
+        &[
+            ("base", &[]),
+            ("ruby", &["base"]),
+            ("app", &["ruby", "base"]),
+            ("side", &["base"]),
+        ],
+    );
     let commit = crate::world::commit(1);
     farm.trees.get_mut(&(project("ruby"), commit)).unwrap().fails = true;
     push(&mut farm, "base", &["outside"], 2);
     farm.run();
     assert_eq!(built(&mut farm), ["base", "side"]);
-    let failed = farm.done.iter().find(|(_, (job, _))| job.project == project("ruby") && job.rebuild.is_some());
+    let failed = farm
+        .done
+        .iter()
+        .find(|(_, (job, _))| job.project == project("ruby") && job.rebuild.is_some());
     let job = *failed.unwrap().0;
     assert_eq!(above(&farm, "ruby"), (Freshness::Failed(job), Above::Settled));
     let why = format!("ruby failed (job {job})");
     assert_eq!(above(&farm, "app"), (Freshness::Stale, Above::Blocked(why)));
     let of_base = news(&farm, &node("app", "app"));
-    assert!(of_base[0].starts_with("base ") && of_base[0].ends_with("has released it)"), "{of_base:?}");
+    assert!(
+        of_base[0].starts_with("base ") && of_base[0].ends_with("has released it)"),
+        "{of_base:?}"
+    );
     farm
 }
 
@@ -165,7 +220,10 @@ fn a_blocked_image_goes_on_after_a_new_commit() {
 #[test]
 fn a_blocked_image_goes_on_after_a_rebuild_by_hand() {
     let mut farm = blocked();
-    farm.trees.get_mut(&(project("ruby"), crate::world::commit(1))).unwrap().fails = false;
+    farm.trees
+        .get_mut(&(project("ruby"), crate::world::commit(1)))
+        .unwrap()
+        .fails = false;
     farm.rebuild(&node("ruby", "ruby"));
     farm.run();
     assert_eq!(built(&mut farm), ["ruby", "app"]);
@@ -175,7 +233,10 @@ fn a_blocked_image_goes_on_after_a_rebuild_by_hand() {
 #[test]
 fn a_blocked_image_goes_on_after_another_change_above() {
     let mut farm = blocked();
-    farm.trees.get_mut(&(project("ruby"), crate::world::commit(1))).unwrap().fails = false;
+    farm.trees
+        .get_mut(&(project("ruby"), crate::world::commit(1)))
+        .unwrap()
+        .fails = false;
     push(&mut farm, "base", &["outside"], 3);
     farm.run();
     let mut order = built(&mut farm);
@@ -263,7 +324,10 @@ fn a_circle_is_named_and_not_built_by_chain() {
     push(&mut farm, "a", &["b"], 1);
     farm.run();
     let graph = farm.graph();
-    let names: Vec<&str> = graph.circles()[0].iter().map(|place| graph.nodes()[*place].image.as_str()).collect();
+    let names: Vec<&str> = graph.circles()[0]
+        .iter()
+        .map(|place| graph.nodes()[*place].image.as_str())
+        .collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(built(&mut farm), ["a"]);
     push(&mut farm, "b", &["a"], 2);
@@ -276,7 +340,8 @@ fn a_circle_is_named_and_not_built_by_chain() {
 
 fn outcomes(farm: &Farm, since: i64) -> BTreeMap<String, Outcome> {
     let jobs = farm.done.range(JobId(since)..);
-    jobs.map(|(_, (job, outcome))| (job.project.to_string(), *outcome)).collect()
+    jobs.map(|(_, (job, outcome))| (job.project.to_string(), *outcome))
+        .collect()
 }
 
 #[test]
@@ -284,17 +349,31 @@ fn an_atomic_wave_moves_at_the_end_or_not_at_all() {
     for fails in [false, true] {
         let mut farm = released(2, &CHAIN);
         farm.atomic("base");
-        farm.trees.get_mut(&(project("app"), crate::world::commit(1))).unwrap().fails = fails;
+        farm.trees
+            .get_mut(&(project("app"), crate::world::commit(1)))
+            .unwrap()
+            .fails = fails;
         let before = farm.registry.clone();
         push(&mut farm, "base", &["outside"], 2);
         while let Some(id) = farm.running().first().copied() {
             farm.step(id, Luck::Well);
-            let moved = before.iter().filter(|(reference, digest)| farm.registry[*reference] != **digest).count();
-            let is_left = farm.state().jobs.values().any(|job| job.rebuild.is_some() && job.atomic.is_none());
+            let moved = before
+                .iter()
+                .filter(|(reference, digest)| farm.registry[*reference] != **digest)
+                .count();
+            let is_left = farm
+                .state()
+                .jobs
+                .values()
+                .any(|job| job.rebuild.is_some() && job.atomic.is_none());
             assert!(moved == 0 || !fails && !is_left);
         }
         let outcome = if fails { Outcome::Failed } else { Outcome::Succeeded };
-        assert!(outcomes(&farm, 4).values().all(|is| *is == outcome), "{:?}", outcomes(&farm, 4));
+        assert!(
+            outcomes(&farm, 4).values().all(|is| *is == outcome),
+            "{:?}",
+            outcomes(&farm, 4)
+        );
         let all = ["app", "base", "ruby"].map(|name| farm.registry[&at(name)] != before[&at(name)]);
         assert_eq!(all, [!fails; 3]);
         assert!(farm.state().jobs.is_empty());
