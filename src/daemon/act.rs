@@ -234,7 +234,7 @@ impl Daemon {
         let result = match self.decide(Event::Releasing { job, plan }) {
             Some(decision) => {
                 let refused = decision.effects.into_iter().find_map(|effect| match effect {
-                    Effect::Refuse { job: of, why } if of == job => Some(why),
+                    Effect::Refuse { job: of, again, why } if of == job => Some((again, why)),
                     _ => None,
                 });
                 let stage = self
@@ -244,7 +244,7 @@ impl Daemon {
                     .map(|plan| plan.stage)
                     .unwrap_or_default();
                 match refused {
-                    Some(why) => Err(Denied::Refused(why)),
+                    Some((again, why)) => Err(Denied::Refused { again, why }),
                     None => Ok(Permit { overtaken, stage }),
                 }
             }

@@ -48,7 +48,12 @@ pub enum Denied {
     /// The plan could not be recorded: that is our side's trouble.
     Unrecorded(String),
     /// What was built must not be released.
-    Refused(String),
+    Refused {
+        /// Another attempt would build something else.
+        again: bool,
+        /// Why, for people.
+        why: String,
+    },
 }
 
 /// What an attempt may do with what it has announced.
@@ -89,7 +94,14 @@ impl Desk {
         self.tell(Step::Release, Told::Announced(Announced { job, plan, answer }))?;
         match answered.await {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(Denied::Refused(why))) => Err(Failure::failed(format!("{}: {why}", Step::Release))),
+            Ok(Err(Denied::Refused { again, why })) => {
+                let kind = if again {
+                    FailureKind::Errored
+                } else {
+                    FailureKind::Failed
+                };
+                Err(Failure::new(kind, format!("{}: {why}", Step::Release)))
+            }
             Ok(Err(Denied::Unrecorded(error))) => Err(unrecorded(Step::Release, "what is released", &error)),
             Err(_) => Err(gone(Step::Release)),
         }

@@ -40,7 +40,7 @@ impl Turn<'_> {
     }
 
     /// From then on nothing can be taken back.
-    fn is_moving_with_its_wave(&self, job: &Job) -> bool {
+    pub(super) fn is_moving_with_its_wave(&self, job: &Job) -> bool {
         let plan = self.state.releasing.get(&job.id);
         job.atomic.is_some() && plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving)
     }

@@ -165,6 +165,8 @@ pub enum Effect {
     Refuse {
         /// Whose.
         job: JobId,
+        /// Another attempt would build something else.
+        again: bool,
         /// Why, for people.
         why: String,
     },

@@ -2,7 +2,7 @@
 
 use super::event::{Decision, Effect, Event};
 use super::rebuilds::Scope;
-use crate::config::Config;
+use crate::config::{Config, Project};
 use crate::model::{
     CommitId, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleaseStage, State,
     Write,
@@ -261,7 +261,11 @@ impl Turn<'_> {
             .state
             .jobs
             .values()
-            .filter(|job| job.is_queued() && !config.projects.get(&job.project).is_some_and(|p| p.enabled))
+            .filter(|job| {
+                let project = config.projects.get(&job.project);
+                let goes_on = |p: &Project| p.enabled || self.is_moving_with_its_wave(job);
+                job.is_queued() && !project.is_some_and(goes_on)
+            })
             .cloned()
             .collect();
         for job in dropped {

@@ -12,8 +12,9 @@ use crate::model::{Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStag
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Turn<'_> {
-    /// Whether the references of a job may move now, or with its wave. Why not at all, if its wave has failed.
-    pub(super) fn stage(&mut self, id: JobId, plan: &ReleasePlan) -> Result<ReleaseStage, String> {
+    /// Whether the references of a job may move now, or with its wave. Why not at all, if its wave has failed, and
+    /// whether it is to be built again then.
+    fn stage(&mut self, id: JobId, plan: &ReleasePlan) -> Result<ReleaseStage, (bool, String)> {
         if let Some(begun) = self.state.releasing.get(&id) {
             return Ok(begun.stage);
         }
@@ -22,12 +23,11 @@ impl Turn<'_> {
         };
         if let Some(root) = job.atomic {
             if root != id && !is_held(self.state, root) {
-                return Err(format!(
-                    "it was built for the wave of job {root}, which is not released"
-                ));
+                let why = format!("it was built for the wave of job {root}, which is not released");
+                return Err((job.rebuild.is_none(), why));
             }
             return match &plan.failure {
-                Some((_, failure)) => Err(format!("its wave is not released: {failure}")),
+                Some((_, failure)) => Err((false, format!("its wave is not released: {failure}"))),
                 None => Ok(ReleaseStage::Gathering),
             };
         }
@@ -113,6 +113,8 @@ impl Turn<'_> {
             .collect();
         for job in members {
             match self.state.releasing.get(&job.id).map(|plan| plan.stage) {
+                // A commit of its own is built again, on what is released.
+                Some(ReleaseStage::Held) if job.rebuild.is_none() && job.id != root => self.build_alone(job.id, why),
                 Some(ReleaseStage::Held) => self.abandon(job.id, why),
                 // Its own end finds out.
                 _ if job.is_running() => {}
@@ -120,6 +122,22 @@ impl Turn<'_> {
                 Some(_) => {}
             }
         }
+    }
+
+    /// What it has built stands on what is not released: that is forgotten.
+    fn build_alone(&mut self, id: JobId, why: &str) {
+        self.state.releasing.remove(&id);
+        self.decision.writes.push(Write::AttemptEnd {
+            job: id,
+            failure: None,
+            image_id: None,
+            images: Vec::new(),
+            void: true,
+        });
+        self.put(id, |job| {
+            job.atomic = None;
+            job.note = format!("its wave is not released ({why}): it is built again on what is");
+        });
     }
 
     /// Its last attempt only tells that it is not released.
@@ -252,7 +270,7 @@ impl Turn<'_> {
         }
         match self.stage(id, &plan) {
             Ok(stage) => plan.stage = stage,
-            Err(why) => return self.decision.effects.push(Effect::Refuse { job: id, why }),
+            Err((again, why)) => return self.decision.effects.push(Effect::Refuse { job: id, again, why }),
         }
         if self.state.releasing.get(&id) != Some(&plan) {
             self.state.releasing.insert(id, plan.clone());

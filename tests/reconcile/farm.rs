@@ -388,7 +388,7 @@ impl Farm {
                     }
                     self.attempts.insert(job, Phase::Builds(ground));
                 }
-                Effect::Refuse { job, why } => drop(self.attempts.insert(job, Phase::Refused(why))),
+                Effect::Refuse { job, why, .. } => drop(self.attempts.insert(job, Phase::Refused(why))),
                 Effect::LookAtBase { .. } | Effect::LookInside(_) | Effect::LookElsewhere { .. } => asked.push(effect),
                 Effect::Poke(_)
                 | Effect::Interrupt(_)
