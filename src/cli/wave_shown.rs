@@ -38,7 +38,10 @@ impl Shown {
     /// Tells.
     pub fn show(&mut self, look: &Look) -> std::io::Result<()> {
         let titles = Titles::new(look.images.keys());
-        for (node, stands) in &look.images {
+        // In the order of their jobs: what is above comes first.
+        let mut images: Vec<(&Node, &ImageStands)> = look.images.iter().collect();
+        images.sort_by_key(|(_, stands)| (stands.job.is_none(), stands.job));
+        for (node, stands) in images {
             if self.told.get(node) == Some(stands) {
                 continue;
             }
