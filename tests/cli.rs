@@ -13,9 +13,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 19] = [
     "run",
     "status",
+    "images",
+    "graph",
+    "rebuild",
     "log",
     "explain",
     "build",

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use support::daemon::{Daemon, Site};
 use support::jobs::{Row, jobs};
 use support::podman::{BUSYBOX, Podman};
@@ -91,7 +91,10 @@ impl Scene {
 
     fn spawn(&self, args: &[&str]) -> Child {
         let mut command = self.site.command(args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
@@ -167,7 +170,8 @@ fn a_chain_is_built_again_in_order_and_a_failure_stops_what_is_below_it() {
     );
     let outcomes = |last| -> Vec<(String, String)> {
         let rows = scene.since(last).into_iter();
-        rows.map(|row| (row.project.clone(), row.outcome().to_owned())).collect()
+        rows.map(|row| (row.project.clone(), row.outcome().to_owned()))
+            .collect()
     };
     let good = CHAIN.map(|name| (name.to_owned(), "succeeded".to_owned()));
     assert_eq!(outcomes(last), good);
@@ -188,15 +192,35 @@ fn a_chain_is_built_again_in_order_and_a_failure_stops_what_is_below_it() {
         ],
     );
     let bad = ["succeeded", "failed", "skipped"];
-    let bad = CHAIN.iter().zip(bad).map(|(name, how)| ((*name).to_owned(), how.to_owned()));
+    let bad = CHAIN
+        .iter()
+        .zip(bad)
+        .map(|(name, how)| ((*name).to_owned(), how.to_owned()));
     assert_eq!(outcomes(last), bad.collect::<Vec<_>>());
 
     // The same for scripts.
     let output = scene.site.cli(&["rebuild", "ruby", "--wait", "--json"]);
     code(&output, 1);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&json["jobs"][0]["name"], &json["jobs"][0]["state"]), (&"ruby".into(), &"failed".into()));
+    assert_eq!(
+        (&json["jobs"][0]["name"], &json["jobs"][0]["state"]),
+        (&"ruby".into(), &"failed".into())
+    );
     assert_eq!(json["wave"], json["jobs"][0]["job"]);
+
+    // On a terminal there are bars.
+    let program = env!("CARGO_BIN_EXE_pipelined");
+    let line = format!("{program} rebuild app --wait --config {}", scene.site.config.display());
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    in_order(&shown, &["running".to_owned(), "succeeded, unchanged".to_owned()]);
+    assert!(shown.contains(" of 1 images") && shown.contains('\u{1b}'), "{shown}");
 }
 
 #[test]
@@ -214,7 +238,10 @@ fn who_waits_may_go_and_sees_the_daemon_go_and_come() {
     let told = text(&left.stderr);
     in_order(
         &told,
-        &["the rebuild goes on".to_owned(), format!("pipelined cancel {}\n", jobs.join(" "))],
+        &[
+            "the rebuild goes on".to_owned(),
+            format!("pipelined cancel {}\n", jobs.join(" ")),
+        ],
     );
     // It does go on, and what is asked for again is what waits already, but for what runs.
     let again = scene.spawn(&["rebuild", "base", "--recurse", "--wait"]);

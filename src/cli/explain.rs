@@ -77,6 +77,9 @@ struct ExplainView {
     enabled: Option<bool>,
     daemon: bool,
     trouble: Option<TroubleView>,
+    /// It has no images, and others may rely on it.
+    #[serde(skip)]
+    is_thing: bool,
     refs: Vec<RefStory>,
 }
 
@@ -172,6 +175,7 @@ fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainV
     Ok(ExplainView {
         enabled: configured.map(|p| p.is_some_and(|p| p.enabled)),
         daemon: place.daemon.is_some() || place.silent.is_some(),
+        is_thing: configured.flatten().is_some_and(|project| project.images.is_empty()),
         trouble: store
             .remote_troubles()?
             .remove(project)
@@ -333,8 +337,12 @@ fn print(out: &mut impl Write, view: &ExplainView, now: Timestamp) -> std::io::R
         let is_told = |image: &ImageName| story.updates.iter().any(|of| of.image.image == *image);
         for (image, chain) in story.chain.iter().filter(|(image, _)| !is_told(image)) {
             // What is not kept up to date is told above.
-            if chain.state != Word::NotKept {
-                writeln!(out, "  image {image}: {}", plain(&chain.line()))?;
+            let line = plain(&chain.line());
+            match chain.state {
+                Word::NotKept => {}
+                Word::NotReleased if view.is_thing => {}
+                _ if view.is_thing => writeln!(out, "  for what relies on it: {line}")?,
+                _ => writeln!(out, "  image {image}: {line}")?,
             }
         }
         for job in &story.jobs {
@@ -371,9 +379,13 @@ fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) 
     let (id, commit, reason) = (job.id, job.commit.short(), job.reason);
     let when = ago(job.finished.or(job.started).unwrap_or(job.created), now);
     let word = style.word(job.word());
+    let wave = match job.wave == job.id {
+        true => String::new(),
+        false => format!(", in the wave of job {}", job.wave),
+    };
     writeln!(
         out,
-        "  job {id}, {commit}, {reason} ({}): {word} {when}",
+        "  job {id}, {commit}, {reason} ({}): {word} {when}{wave}",
         plain(&job.cause)
     )?;
     if !job.note.is_empty() {

@@ -93,6 +93,8 @@ pub(super) struct JobView {
     pub outcome: Option<&'static str>,
     /// Why it stands where it stands; empty while that goes without saying.
     pub note: String,
+    /// The job that began the wave which it belongs to; itself, if no other one has brought it about.
+    pub wave: JobId,
     /// When it was decided.
     pub created: Timestamp,
     /// When its newest attempt began.
@@ -167,6 +169,7 @@ impl JobView {
             state,
             outcome,
             note: job.note,
+            wave: job.wave,
             created: job.created,
             finished,
             not_before,

@@ -9,8 +9,8 @@ const RUNNING: JobState = JobState::Running { cancelling: false };
 
 fn image(scene: &Scene, name: &str) -> Value {
     let all = scene.json(&["images", "--json"]);
-    let all = all.as_array().unwrap().iter();
-    all.filter(|image| image["name"] == name).next_back().unwrap().clone()
+    let mut all = all.as_array().unwrap().iter();
+    all.rfind(|image| image["name"] == name).unwrap().clone()
 }
 
 #[test]
@@ -75,10 +75,7 @@ fn what_is_blocked_says_by_what_in_every_place() {
     scene.thing("lib", 'b');
     let blocked = "blocked: ruby failed (job 10)";
     contains(&scene.out(&["explain", "app"]), &[&format!("    {blocked}\n")]);
-    contains(
-        &scene.out(&["status"]),
-        &[&format!("  app main: "), &format!(": {blocked}\n")],
-    );
+    contains(&scene.out(&["status"]), &["  app main: ", &format!(": {blocked}\n")]);
     let of_app = image(&scene, "app");
     assert_eq!(of_app["state"], "outdated");
     contains(of_app["why"].as_str().unwrap(), &[blocked]);
