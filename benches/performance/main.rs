@@ -3,9 +3,12 @@
 //!
 //! It judges a figure in words and never fails by one: a busy machine is no defect.
 
+mod chain;
+mod chainplan;
 mod checkout;
 mod figures;
 mod fleet;
+mod forest;
 mod load;
 mod machine;
 #[allow(dead_code, reason = "what the tests of updates have, and a part of it")]
@@ -13,6 +16,7 @@ mod machine;
 mod made;
 mod many;
 mod note;
+mod played;
 mod polls;
 mod push;
 #[path = "../../tests/updates/released.rs"]
@@ -82,6 +86,14 @@ const PARTS: &[Part] = &[
     Part {
         name: "manyupdates",
         run: |rounds| updates::many_bases(rounds),
+    },
+    Part {
+        name: "chainplan",
+        run: |rounds| chainplan::ten_thousand(rounds),
+    },
+    Part {
+        name: "chain20",
+        run: |rounds| chain::twenty(rounds),
     },
     Part {
         name: "figures",
