@@ -193,15 +193,18 @@ impl<'a> Sight<'a> {
             return Some(why);
         }
         let mut edges = BTreeMap::from([(job.id, self.waits_of(job))]);
-        // Those that wait for this one are not waited for.
-        let queued = self
-            .state
-            .jobs
-            .values()
-            .filter(|other| other.is_queued() && other.id != job.id);
-        for other in queued.filter(|other| !self.state.releasing.contains_key(&other.id)) {
+        // Those that wait for this one are not waited for: of others than those that it would wait for nothing is asked.
+        let mut next: Vec<JobId> = edges[&job.id].keys().copied().collect();
+        while let Some(id) = next.pop() {
+            let other = self.state.jobs.get(&id).filter(|other| other.is_queued());
+            let Some(other) = other.filter(|_| !edges.contains_key(&id) && !self.state.releasing.contains_key(&id))
+            else {
+                continue;
+            };
             if self.knows_its_bases(other) && self.blocked(other).is_none() {
-                edges.insert(other.id, self.waits_of(other));
+                let to = self.waits_of(other);
+                next.extend(to.keys());
+                edges.insert(id, to);
             }
         }
         self.without_circles(&edges).remove(&job.id).map(|(_, why)| why)

@@ -103,8 +103,10 @@ impl Ours {
         let storages = config
             .projects
             .values()
-            .map(|project| (project.name.clone(), storage(project)))
-            .filter(|(_, storage)| !storage.is_empty())
+            .filter_map(|project| {
+                let storage = storage(project);
+                (!storage.is_empty()).then(|| (project.name.clone(), storage))
+            })
             .collect();
         Self { graph, held, storages }
     }

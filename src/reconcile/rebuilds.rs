@@ -121,9 +121,12 @@ impl Turn<'_> {
         match scope {
             Scope::Node(node) => watch(node).into_iter().collect(),
             Scope::Base(base) => watched_on(state, config, base).collect(),
-            Scope::Ref(project, reference) => watched(state, config)
-                .filter(|watched| watched.node.project == **project && watched.node.reference == **reference)
-                .collect(),
+            // Which ref it is is the smaller question.
+            Scope::Ref(project, reference) => {
+                let standings = state.updates.standings.keys();
+                let of_ref = standings.filter(|node| node.project == **project && node.reference == **reference);
+                of_ref.filter_map(watch).collect()
+            }
             Scope::Below(_) => Vec::new(),
             Scope::All => watched(state, config).collect(),
         }
