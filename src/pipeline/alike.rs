@@ -64,15 +64,31 @@ impl Attempt<'_> {
         {
             return Ok(None);
         }
-        for digest in known {
-            let Some(blob) = self.config_there(&place.with_digest(digest.clone())).await? else {
-                continue;
-            };
-            if let Ok(there) = ImageContent::read(&blob) {
-                return Ok(ours.of_any_commit().difference(&there.of_any_commit()));
+        // Ids are among them, by which no registry has a manifest, and some answer that with an error. What is released
+        // there now is most likely one of them, and is asked for by its name.
+        let there = self.released_there(place, known).await;
+        let mut trouble = None;
+        for digest in there.iter().chain(known) {
+            match self.config_there(&place.with_digest(digest.clone())).await {
+                Ok(Some(blob)) => {
+                    if let Ok(there) = ImageContent::read(&blob) {
+                        return Ok(ours.of_any_commit().difference(&there.of_any_commit()));
+                    }
+                }
+                Ok(None) => {}
+                Err(failure) => trouble = Some(failure),
             }
         }
+        if let Some(failure) = trouble {
+            return Err(failure);
+        }
         Ok(Some(GONE.to_owned()))
+    }
+
+    /// Which of the known digests a reference is at.
+    async fn released_there(&self, place: &ImageRef, known: &BTreeSet<Digest>) -> Option<Digest> {
+        let manifest = self.work.registries.manifest(&self.runner, place).await.ok()?;
+        known.get(&manifest.digest).cloned()
     }
 
     async fn differs_in_storage(&self, built: &Built, known: &BTreeSet<Digest>) -> Result<Option<String>, Failure> {
