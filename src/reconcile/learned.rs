@@ -5,6 +5,7 @@ use super::event::Effect;
 use super::handle::{Turn, replace};
 use super::ours::Ours;
 use super::things;
+use super::tries::tip_key;
 use super::verdict::own_base;
 use super::waves::node_of;
 use crate::model::{
@@ -29,7 +30,25 @@ impl Turn<'_> {
         if job.atomic != root {
             self.put(id, |job| job.atomic = root);
         }
+        self.note_first(&job, learned, &ours);
         self.decision.effects.push(Effect::Go { job: id, ground });
+    }
+
+    /// What was never released may fail for want of what it stands on: on what it was tried is kept in mind.
+    fn note_first(&mut self, job: &Job, learned: &Learned, ours: &Ours) {
+        for image in learned.builds.iter().filter(|_| job.rebuild.is_none()) {
+            let node = node_of(job, image);
+            let is_expected = self
+                .state
+                .updates
+                .links
+                .get(&node)
+                .is_some_and(|links| !links.targets.is_empty());
+            if is_expected && !self.state.updates.standings.contains_key(&node) {
+                let (key, _) = things::first_ground(&node, self.state, ours);
+                self.note_try(&job.project, &job.reference, image, tip_key(&key), job.id);
+            }
+        }
     }
 
     fn take_links(&mut self, job: &Job, learned: &Learned) {

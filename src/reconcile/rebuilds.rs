@@ -247,7 +247,7 @@ impl Turn<'_> {
     /// release: it may have failed for want of it.
     fn plan_first(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {
         let node = &sight.ours.graph.nodes()[place];
-        let Some((tip, changes)) = failed_first(node, self.state, sight.ours) else {
+        let Some((tip, key, changes)) = failed_first(node, self.state, sight.ours) else {
             return;
         };
         if self.is_busy(node) || sight.above(place) != Above::Settled {
@@ -255,6 +255,7 @@ impl Turn<'_> {
         }
         let place = (node.project.clone(), node.reference.clone(), tip);
         let plan = plans.tips.entry(place).or_default();
+        plan.keys.insert(node.image.clone(), key);
         for Change { name, job, wave } in changes {
             plan.upstreams.insert(format!("{name} (job {job} has released it)"));
             plan.wave = plan.wave.max(Some(wave));

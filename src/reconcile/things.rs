@@ -6,6 +6,7 @@
 use super::handle::{Turn, replace};
 use super::ours::Ours;
 use super::timing::rounded;
+use super::tries::tip_key;
 use crate::model::{BaseUsed, CommitId, EdgeKind, Job, JobId, Links, Node, Outcome, State, Thing, Write, full_name};
 
 /// By which inputs a project without images is stale, with the wave of the newest one; none if it is not.
@@ -39,26 +40,43 @@ pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, 
     (!changes.is_empty()).then(|| (key.join(" "), changes))
 }
 
-/// The tip that has failed of an image that was never released, and what it stands on that was released by newer jobs.
-pub(super) fn failed_first(node: &Node, state: &State, ours: &Ours) -> Option<(CommitId, Vec<Change>)> {
+/// What was released of ours that an image stands on which was never released itself: by this, whether its tip was tried
+/// on the same.
+pub(super) fn first_ground(node: &Node, state: &State, ours: &Ours) -> (String, Vec<Change>) {
+    let ups = ours
+        .graph
+        .place(node)
+        .into_iter()
+        .flat_map(|place| ours.graph.ups(place));
+    let mut key = Vec::new();
+    let mut changes = Vec::new();
+    for up in ups.filter(|edge| edge.kind != EdgeKind::Sibling).map(|edge| edge.to) {
+        let up = &ours.graph.nodes()[up];
+        let Some(at) = ours.any(up, &state.updates).filter(|at| at.held.is_none()) else {
+            continue;
+        };
+        let name = full_name(&up.project, &up.image);
+        key.push(format!("{name} {}", at.job));
+        changes.push(Change {
+            name,
+            job: at.job,
+            wave: at.wave,
+        });
+    }
+    (key.join(" "), changes)
+}
+
+/// The tip that has failed of an image that was never released, if what it stands on has been released since.
+pub(super) fn failed_first(node: &Node, state: &State, ours: &Ours) -> Option<(CommitId, String, Vec<Change>)> {
     let updates = &state.updates;
-    let (commit, failed, outcome) = updates.links.get(node)?.failed.as_ref()?;
+    let (commit, _, outcome) = updates.links.get(node)?.failed.as_ref()?;
     let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
     if tip != commit || *outcome == Outcome::Cancelled || updates.standings.contains_key(node) {
         return None;
     }
-    let ups = ours.graph.ups(ours.graph.place(node)?);
-    let released = ups.filter(|edge| edge.kind != EdgeKind::Sibling).filter_map(|edge| {
-        let up = &ours.graph.nodes()[edge.to];
-        let at = ours.any(up, updates)?;
-        (at.job > *failed && at.held.is_none()).then(|| Change {
-            name: full_name(&up.project, &up.image),
-            job: at.job,
-            wave: at.wave,
-        })
-    });
-    let changes: Vec<Change> = released.collect();
-    (!changes.is_empty()).then(|| (tip.clone(), changes))
+    let (key, changes) = first_ground(node, state, ours);
+    let is_other = updates.tried.get(node)?.key != tip_key(&key);
+    (is_other && !changes.is_empty()).then(|| (tip.clone(), key, changes))
 }
 
 /// Something that is relied on is another.

@@ -897,7 +897,11 @@ impl Farm {
                     .map(|links| &links.commit.short()[6..])
             )
         });
-        jobs.chain(edges).collect()
+        let stands = self
+            .stand()
+            .into_iter()
+            .map(|(node, stand)| format!("{} {stand:?}; ", node.image));
+        jobs.chain(edges).chain(stands).collect()
     }
 
     /// Nothing runs: what is queued waits for a time, or for something that failed.

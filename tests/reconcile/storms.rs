@@ -414,12 +414,16 @@ impl Storm {
 }
 
 fn storm(start: &Start, ops: Vec<Op>) {
+    let begun = std::time::Instant::now();
     let mut storm = Storm::new(start);
     for op in ops {
         storm.apply(op);
     }
     storm.calm();
     storm.check();
+    if begun.elapsed().as_secs() > 5 {
+        println!("SLOWCASE {:?} {}", begun.elapsed(), start.is_kept);
+    }
 }
 
 proptest! {
