@@ -10,6 +10,7 @@ mod scene;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod atomic;
 mod cutoff;
 mod failures;
 mod late;

@@ -43,7 +43,7 @@ fn all_new_at_once(#[case] limit: usize) {
     assert!(log.contains("waits: ruby: job "), "{log}");
     assert_eq!(log.matches("goes on where it waited").count(), 1, "{log}");
     assert_eq!(log.matches(" checkout: $ git -c checkout.workers").count(), 1, "{log}");
-    assert_eq!(log.matches(" prepare callback: $ ").count(), 1, "{log}");
+    assert_eq!(log.matches(" prepare_callback: $ ").count(), 1, "{log}");
     farm.assert_quiet("base");
 }
 

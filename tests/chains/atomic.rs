@@ -1,0 +1,174 @@
+//! Waves that are released together, or not at all.
+
+use crate::scene::{Farm, ROOT, on, wants};
+use crate::support::scratch::{SOON, wait_for_state};
+use crate::support::servers::faults::{Fault, Gate};
+
+const ALL: [&str; 3] = ["base", "ruby", "app"];
+
+/// Everything is released once.
+fn farm() -> Farm {
+    let mut farm = Farm::new(&[
+        ("app", &on(&["ruby"])),
+        ("base", ROOT),
+        ("ruby", &wants("base", "/needed")),
+    ]);
+    farm.push("base", &[("root/needed", "1\n")]);
+    farm.image("base", "chain = 'atomic'");
+    farm
+}
+
+fn released(farm: &mut Farm) {
+    farm.start();
+    farm.wait_built(0, &ALL);
+}
+
+/// Waits until the releases of so many jobs are held back, and nothing else happens.
+fn wait_held(farm: &Farm, count: usize) {
+    wait_for_state("what is held back", SOON, || {
+        let stages = farm.stages();
+        let held = stages.len() == count && stages.iter().all(|(_, stage)| stage == "held");
+        held.then_some(()).ok_or_else(|| farm.story())
+    });
+}
+
+#[track_caller]
+fn assert_consistent(farm: &Farm) {
+    farm.assert_on("ruby", "base");
+    farm.assert_on("app", "ruby");
+    let wave = farm.wave("base");
+    assert_eq!((farm.wave("ruby"), farm.wave("app")), (wave, wave), "{}", farm.story());
+}
+
+/// No tag moved before all content was where it belongs, since the proxy has begun to count.
+#[track_caller]
+fn assert_moved_last(farm: &Farm) {
+    let requests = farm.proxy.requests();
+    let moves = requests.iter().filter(|r| r.is("PUT", "/manifests/1"));
+    let first = moves.map(|r| r.number).min().unwrap();
+    let uploads = requests.iter().filter(|r| r.is("PUT", "/manifests/sha256") || r.is("POST", "/blobs/uploads/"));
+    let last = uploads.map(|r| r.number).max().unwrap();
+    assert!(last < first, "{requests:#?}");
+}
+
+#[test]
+fn all_at_once() {
+    let mut farm = farm();
+    let (holder, stands) = farm.holder("app");
+    farm.project("app", &holder);
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    farm.proxy.forget();
+    std::fs::write(&stands, "").unwrap();
+    farm.change("base", "2\n");
+    wait_held(&farm, 2);
+    assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
+    assert_eq!(farm.proxy.count("PUT", "/manifests/1"), 0);
+    // What is held is so after the power went, and nothing of it is built again.
+    farm.crash();
+    farm.start_again();
+    farm.wait("the last one to run", |jobs| {
+        let app = jobs.iter().rev().find(|job| job.project == "app")?;
+        (app.state == "running").then_some(())
+    });
+    wait_held(&farm, 2);
+    assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
+    std::fs::remove_file(stands).unwrap();
+    farm.wait_jobs(6);
+    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert_moved_last(&farm);
+    assert_consistent(&farm);
+    assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
+    assert_eq!(farm.stages(), []);
+    farm.assert_quiet("base");
+}
+
+#[test]
+fn none_if_one_fails() {
+    let mut farm = farm();
+    let told: Vec<_> = ["base", "ruby", "app"]
+        .map(|name| {
+            let (callback, file) = farm.teller("error_callback", name);
+            farm.project(name, &callback);
+            file
+        })
+        .into();
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    farm.repo("base").git(&["rm", "--quiet", "root/needed"]);
+    farm.change("base", "2\n");
+    let jobs = farm.wait_jobs(5);
+    let outcomes: Vec<_> = jobs[3..].iter().map(|job| (job.project.as_str(), job.outcome.as_str())).collect();
+    assert_eq!(outcomes, [("base", "failed"), ("ruby", "failed")], "{}", farm.story());
+    assert!(jobs[3].note.contains("ruby"), "{:?}", jobs[3]);
+    assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
+    let heard = |at: usize| crate::common::text(&told[at]);
+    assert_eq!(heard(0).lines().count(), 1, "{}", heard(0));
+    assert!(heard(0).contains("ruby"), "{}", heard(0));
+    assert_eq!(heard(1).lines().count(), 1, "{}", heard(1));
+    assert_eq!(heard(2), "");
+    farm.assert_quiet("base");
+
+    let containerfile = farm.text(&on(&["base"]));
+    farm.push("ruby", &[("Containerfile", &containerfile)]);
+    farm.wait_built(5, &["ruby", "app"]);
+    assert_eq!(farm.find("base"), before[0]);
+    farm.proxy.forget();
+    farm.run(&["build", "base"]);
+    farm.wait_jobs(10);
+    assert!(farm.jobs()[7..].iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert_moved_last(&farm);
+    assert_consistent(&farm);
+    assert_ne!(farm.find("base"), before[0]);
+    farm.assert_quiet("base");
+}
+
+#[test]
+fn what_began_to_move_is_finished() {
+    let mut farm = farm();
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    let gate = Gate::default();
+    let held = gate.clone();
+    // The second tag is not let through; the first one may have been.
+    farm.proxy.set(move |r| (r.is("PUT", "/v2/ruby/manifests/1")).then(|| Fault::Hold(held.clone())));
+    farm.change("base", "2\n");
+    gate.wait_came();
+    farm.crash();
+    farm.proxy.set(|_| None);
+    let cut = farm.all_at(&ALL);
+    assert_eq!(cut[1], before[1]);
+    farm.start_again();
+    farm.wait_jobs(6);
+    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert_consistent(&farm);
+    assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
+    farm.assert_quiet("base");
+}
+
+/// Nothing that does not belong to the wave is in its way, and it is in nobody's.
+#[test]
+fn an_end_by_hand_ends_all_of_it() {
+    let mut farm = farm();
+    let (holder, stands) = farm.holder("app");
+    farm.project("app", &holder);
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    std::fs::write(&stands, "").unwrap();
+    farm.change("base", "2\n");
+    wait_held(&farm, 2);
+    let app = farm.wait("the last one to run", |jobs| {
+        jobs.iter().find(|job| job.project == "app" && job.state == "running").map(|job| job.id)
+    });
+    farm.run(&["cancel", &app.to_string()]);
+    farm.wait_jobs(6);
+    assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
+    let outcomes: Vec<_> = farm.jobs()[3..].iter().map(|job| job.outcome.clone()).collect();
+    assert_eq!(outcomes, ["failed", "failed", "cancelled"], "{}", farm.story());
+    std::fs::remove_file(stands).unwrap();
+    // A new commit begins anew.
+    farm.change("base", "3\n");
+    farm.wait("all of them", |jobs| (jobs.len() == 9 && jobs.iter().all(|job| job.state == "done")).then_some(()));
+    assert_consistent(&farm);
+    assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
+}
