@@ -14,4 +14,7 @@ mod atomic;
 mod cutoff;
 mod failures;
 mod late;
+mod local;
+mod needs;
 mod order;
+mod pinned;

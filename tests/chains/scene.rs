@@ -78,6 +78,15 @@ pub struct Farm {
 impl Farm {
     /// With these repositories, each a project with an image that is released as `HOST/NAME:1`.
     pub fn new(images: &[(&str, &str)]) -> Self {
+        Self::with(images, true)
+    }
+
+    /// The same in the storage of podman alone.
+    pub fn local(images: &[(&str, &str)]) -> Self {
+        Self::with(images, false)
+    }
+
+    fn with(images: &[(&str, &str)], is_pushed: bool) -> Self {
         let scratch = Scratch::new();
         let podman = Podman::new(&scratch);
         let registry = Registry::start(&scratch);
@@ -90,7 +99,10 @@ impl Farm {
         let mut farm = Self {
             daemon: None,
             site: Site::new(&scratch, "").with_env(env),
-            host: proxy.host(),
+            host: match is_pushed {
+                true => proxy.host(),
+                false => "localhost".to_owned(),
+            },
             top: "limit = 2\n".to_owned(),
             proxy,
             registry,
@@ -135,6 +147,13 @@ impl Farm {
     /// These are disabled from the next config on, and no others.
     pub fn disable(&mut self, names: &[&str]) {
         self.disabled = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// No base is looked at for as long as a test runs.
+    pub fn calm(&mut self) {
+        for image in self.projects.values_mut().filter_map(|project| project.image.as_mut()) {
+            *image = image.replace(EAGER, "");
+        }
     }
 
     pub fn text(&self, text: &str) -> String {
