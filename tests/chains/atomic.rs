@@ -175,3 +175,60 @@ fn an_end_by_hand_ends_all_of_it() {
     assert_consistent(&farm);
     assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
 }
+
+#[test]
+fn a_newer_commit_while_it_is_held() {
+    let mut farm = farm();
+    let (holder, stands) = farm.holder("app");
+    farm.project("app", &holder);
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    std::fs::write(&stands, "").unwrap();
+    farm.change("base", "2\n");
+    wait_held(&farm, 2);
+    let newest = farm.change("base", "3\n");
+    farm.wait("the newer commit", |jobs| jobs.iter().any(|job| job.commit == newest).then_some(()));
+    assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
+    std::fs::remove_file(stands).unwrap();
+    farm.wait("all to be over", |jobs| {
+        let newest = jobs.iter().any(|job| job.commit == newest && job.outcome == "succeeded");
+        (newest && jobs.iter().all(|job| job.state == "done")).then_some(())
+    });
+    assert_eq!(farm.label("base", "org.opencontainers.image.revision"), newest, "{}", farm.story());
+    farm.assert_on("ruby", "base");
+    farm.assert_on("app", "ruby");
+    assert_eq!(farm.stages(), []);
+    farm.assert_quiet("base");
+}
+
+/// Two ways lead down to the last one.
+#[test]
+fn a_diamond() {
+    let mut farm = Farm::new(&[
+        ("a-top", &on(&["left", "right"])),
+        ("base", ROOT),
+        ("left", &on(&["base"])),
+        ("right", &on(&["base"])),
+    ]);
+    farm.image("base", "chain = 'atomic'");
+    farm.start();
+    farm.wait_jobs(4);
+    let all = ["base", "left", "right", "a-top"];
+    let before = farm.all_at(&all);
+    farm.proxy.forget();
+    farm.change("base", "2\n");
+    farm.wait_jobs(8);
+    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    let moves = farm.proxy.requests();
+    let first = moves.iter().find(|r| r.is("PUT", "/manifests/1")).unwrap().number;
+    assert!(moves[first..].iter().all(|r| !r.is("POST", "/blobs/uploads/")), "{moves:#?}");
+    farm.assert_on("left", "base");
+    farm.assert_on("right", "base");
+    farm.assert_on("a-top", "left");
+    assert!(farm.label("a-top", "pipelined.bases").contains(&farm.at("right")));
+    assert!(farm.all_at(&all).iter().zip(&before).all(|(now, before)| now != before));
+    // What changes nothing needs no wave.
+    farm.push("base", &[("README", "1\n")]);
+    farm.wait_built(8, &["base"]);
+    farm.assert_quiet("base");
+}

@@ -1,6 +1,7 @@
 //! In order, and each once.
 
 use crate::scene::{Farm, ROOT, on};
+use crate::support::scratch::{SOON, wait_for_state};
 use rstest::rstest;
 
 /// Their names are in the wrong order.
@@ -100,5 +101,34 @@ fn a_diamond_is_built_once(#[case] limit: usize) {
     farm.assert_on("a-top", "left");
     let bases = farm.label("a-top", "pipelined.bases");
     assert!(bases.contains(&farm.at("right")), "{bases}");
+    farm.assert_quiet("base");
+}
+
+#[test]
+fn commits_follow_each_other_faster_than_builds() {
+    let mut farm = chain();
+    farm.start();
+    farm.wait_jobs(3);
+    for content in ["2\n", "3\n"] {
+        let seen = farm.jobs().len();
+        let before = farm.at("base");
+        farm.change("base", content);
+        // While what stands on it is built.
+        wait_for_state("the release", SOON, || {
+            let moved = farm.at("base") != before && farm.jobs().len() > seen + 1;
+            moved.then_some(()).ok_or_else(|| farm.story())
+        });
+    }
+    let newest = farm.change("base", "4\n");
+    farm.wait("all to be over", |jobs| {
+        let newest = jobs.iter().any(|job| job.commit == newest && job.outcome == "succeeded");
+        (newest && jobs.iter().all(|job| job.state == "done")).then_some(())
+    });
+    assert_eq!(farm.label("base", "org.opencontainers.image.revision"), newest);
+    farm.assert_on("ruby", "base");
+    farm.assert_on("app", "ruby");
+    let of = |name: &str| farm.jobs().iter().filter(|job| job.project == name).count();
+    // Once for each generation at most.
+    assert!(of("ruby") <= 4 && of("app") <= 4, "{}", farm.story());
     farm.assert_quiet("base");
 }
