@@ -1,7 +1,6 @@
 //! In order, and each once.
 
 use crate::scene::{Farm, ROOT, on};
-use crate::support::scratch::{SOON, wait_for_state};
 use rstest::rstest;
 
 /// Their names are in the wrong order.
@@ -110,13 +109,11 @@ fn commits_follow_each_other_faster_than_builds() {
     farm.start();
     farm.wait_jobs(3);
     for content in ["2\n", "3\n"] {
-        let seen = farm.jobs().len();
-        let before = farm.at("base");
-        farm.change("base", content);
+        let commit = farm.change("base", content);
         // While what stands on it is built.
-        wait_for_state("the release", SOON, || {
-            let moved = farm.at("base") != before && farm.jobs().len() > seen + 1;
-            moved.then_some(()).ok_or_else(|| farm.story())
+        farm.wait("the release", |jobs| {
+            let is_released = jobs.iter().any(|job| job.commit == commit && job.outcome == "succeeded");
+            (is_released && jobs.iter().any(|job| job.state == "running")).then_some(())
         });
     }
     let newest = farm.change("base", "4\n");
