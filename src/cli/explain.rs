@@ -403,6 +403,7 @@ fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) 
                 }
                 (None, Some(_)) => "ended well".to_owned(),
                 (None, None) if job.is_running() => "running".to_owned(),
+                (None, None) if attempt.waits => "waits, and goes on".to_owned(),
                 (None, None) => "interrupted: the daemon was gone".to_owned(),
             };
             let (n, started) = (attempt.n, ago(attempt.started, now));

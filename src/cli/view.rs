@@ -126,6 +126,9 @@ pub(super) struct AttemptView {
     pub failure: Option<FailureView>,
     /// What it built.
     pub image_id: Option<String>,
+    /// It has ended for now, and goes on later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// Why an attempt did not end well.
@@ -217,6 +220,7 @@ impl AttemptView {
             ended: record.ended,
             failure: record.failure.map(|(step, failure)| FailureView { step, failure }),
             image_id: record.image_id,
+            waits: record.waits,
         }
     }
 }

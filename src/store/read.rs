@@ -33,6 +33,8 @@ pub struct AttemptRecord {
     pub failure: Option<(Step, Failure)>,
     /// What it built.
     pub image_id: Option<String>,
+    /// It has ended for now, and goes on later.
+    pub waits: bool,
 }
 
 /// Why a project's remote cannot be asked.
@@ -253,7 +255,7 @@ impl Store {
 
     fn attempts(&self, job: JobId) -> Result<Vec<AttemptRecord>, StoreError> {
         self.rows(
-            "SELECT n, dir, started, ended, failure, image_id FROM attempts WHERE job = ?1 ORDER BY n",
+            "SELECT n, dir, started, ended, failure, image_id, waits FROM attempts WHERE job = ?1 ORDER BY n",
             [job.0],
             |row| {
                 Ok(AttemptRecord {
@@ -263,6 +265,7 @@ impl Store {
                     ended: get::<Option<i64>>(row, 3)?.map(rows::time).transpose()?,
                     failure: rows::failure(get(row, 4)?)?,
                     image_id: get(row, 5)?,
+                    waits: get(row, 6)?,
                 })
             },
         )

@@ -2,6 +2,7 @@
 
 use crate::scene::{Answers, Scene, name};
 use pipelined::model::{Digest, Ground, ImageStatus};
+use pipelined::pipeline::GoOn;
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,4 +88,29 @@ async fn trouble_is_no_error() {
     second.is(ImageStatus::Released);
     assert!(second.image().alike.is_empty());
     second.says("and is taken for new");
+}
+
+/// This registry answers a question for a manifest of an image's id as if it were in trouble.
+#[tokio::test]
+async fn an_id_is_no_manifest() {
+    let scene = Scene::new("FROM scratch\nCOPY data /data\n");
+    let config = scene.config("[projects.p.image]\nrelease = ['HOST/p:1']\n");
+    let first = scene.run(scene.work(&config, 1), Answers::go(Ground::default())).await;
+    first.good();
+    let (id, manifest) = (first.image().id.clone().unwrap(), first.image().digest.clone().unwrap());
+    let known = BTreeSet::from([id, manifest.clone()]);
+    scene.bench.repo.commit(&[("readme", "x")]);
+    scene.bench.repo.push_to(&scene.bench.origin);
+    let Ok(GoOn::Go(ground)) = released(&known).go else {
+        panic!()
+    };
+    let ground = Ground {
+        manifests: BTreeMap::from([(name("p"), manifest)]),
+        ..ground
+    };
+    let second = scene.run(scene.work(&config, 2), Answers::go(ground)).await;
+    second.good();
+    second.says(SAYS);
+    // The id as well: locally it is known by that.
+    assert_eq!(second.image().alike, known);
 }

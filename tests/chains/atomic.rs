@@ -47,8 +47,13 @@ fn assert_moved_last(farm: &Farm) {
     let moves = requests.iter().filter(|r| r.is("PUT", "/manifests/1"));
     let first = moves.map(|r| r.number).min().unwrap();
     for name in ALL {
-        let mut content = requests.iter().filter(|r| r.is("PUT", &format!("/v2/{name}/manifests/sha256")));
-        assert!(content.next().is_some_and(|r| r.number < first), "{name}: {requests:#?}");
+        let mut content = requests
+            .iter()
+            .filter(|r| r.is("PUT", &format!("/v2/{name}/manifests/sha256")));
+        assert!(
+            content.next().is_some_and(|r| r.number < first),
+            "{name}: {requests:#?}"
+        );
     }
     let late = requests[first..].iter().filter(|r| r.is("POST", "/blobs/uploads/"));
     assert_eq!(late.count(), 0, "{requests:#?}");
@@ -78,7 +83,11 @@ fn all_at_once() {
     assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
     std::fs::remove_file(stands).unwrap();
     farm.wait_jobs(6);
-    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert!(
+        farm.jobs().iter().all(|job| job.outcome == "succeeded"),
+        "{}",
+        farm.story()
+    );
     assert_moved_last(&farm);
     assert_consistent(&farm);
     assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
@@ -101,7 +110,10 @@ fn none_if_one_fails() {
     farm.repo("base").git(&["rm", "--quiet", "root/needed"]);
     farm.change("base", "2\n");
     let jobs = farm.wait_jobs(5);
-    let outcomes: Vec<_> = jobs[3..].iter().map(|job| (job.project.as_str(), job.outcome.as_str())).collect();
+    let outcomes: Vec<_> = jobs[3..]
+        .iter()
+        .map(|job| (job.project.as_str(), job.outcome.as_str()))
+        .collect();
     assert_eq!(outcomes, [("base", "failed"), ("ruby", "failed")], "{}", farm.story());
     assert!(jobs[3].note.contains("ruby"), "{:?}", jobs[3]);
     assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
@@ -119,7 +131,11 @@ fn none_if_one_fails() {
     farm.proxy.forget();
     farm.run(&["build", "base"]);
     farm.wait_jobs(10);
-    assert!(farm.jobs()[7..].iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert!(
+        farm.jobs()[7..].iter().all(|job| job.outcome == "succeeded"),
+        "{}",
+        farm.story()
+    );
     assert_moved_last(&farm);
     assert_consistent(&farm);
     assert_ne!(farm.find("base"), before[0]);
@@ -134,7 +150,8 @@ fn what_began_to_move_is_finished() {
     let gate = Gate::default();
     let held = gate.clone();
     // The second tag is not let through; the first one may have been.
-    farm.proxy.set(move |r| (r.is("PUT", "/v2/ruby/manifests/1")).then(|| Fault::Hold(held.clone())));
+    farm.proxy
+        .set(move |r| (r.is("PUT", "/v2/ruby/manifests/1")).then(|| Fault::Hold(held.clone())));
     farm.change("base", "2\n");
     gate.wait_came();
     farm.crash();
@@ -143,7 +160,11 @@ fn what_began_to_move_is_finished() {
     assert_eq!(cut[1], before[1]);
     farm.start_again();
     farm.wait_jobs(6);
-    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert!(
+        farm.jobs().iter().all(|job| job.outcome == "succeeded"),
+        "{}",
+        farm.story()
+    );
     assert_consistent(&farm);
     assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
     farm.assert_quiet("base");
@@ -161,7 +182,9 @@ fn an_end_by_hand_ends_all_of_it() {
     farm.change("base", "2\n");
     wait_held(&farm, 2);
     farm.wait("the last one to run", |jobs| {
-        jobs.iter().find(|job| job.project == "app" && job.state == "running").map(|_| ())
+        jobs.iter()
+            .find(|job| job.project == "app" && job.state == "running")
+            .map(|_| ())
     });
     farm.run(&["cancel", "app", "main"]);
     farm.wait_jobs(6);
@@ -171,7 +194,9 @@ fn an_end_by_hand_ends_all_of_it() {
     std::fs::remove_file(stands).unwrap();
     // A new commit begins anew.
     farm.change("base", "3\n");
-    farm.wait("all of them", |jobs| (jobs.len() == 9 && jobs.iter().all(|job| job.state == "done")).then_some(()));
+    farm.wait("all of them", |jobs| {
+        (jobs.len() == 9 && jobs.iter().all(|job| job.state == "done")).then_some(())
+    });
     assert_consistent(&farm);
     assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
 }
@@ -187,14 +212,23 @@ fn a_newer_commit_while_it_is_held() {
     farm.change("base", "2\n");
     wait_held(&farm, 2);
     let newest = farm.change("base", "3\n");
-    farm.wait("the newer commit", |jobs| jobs.iter().any(|job| job.commit == newest).then_some(()));
+    farm.wait("the newer commit", |jobs| {
+        jobs.iter().any(|job| job.commit == newest).then_some(())
+    });
     assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
     std::fs::remove_file(stands).unwrap();
     farm.wait("all to be over", |jobs| {
-        let newest = jobs.iter().any(|job| job.commit == newest && job.outcome == "succeeded");
+        let newest = jobs
+            .iter()
+            .any(|job| job.commit == newest && job.outcome == "succeeded");
         (newest && jobs.iter().all(|job| job.state == "done")).then_some(())
     });
-    assert_eq!(farm.label("base", "org.opencontainers.image.revision"), newest, "{}", farm.story());
+    assert_eq!(
+        farm.label("base", "org.opencontainers.image.revision"),
+        newest,
+        "{}",
+        farm.story()
+    );
     farm.assert_on("ruby", "base");
     farm.assert_on("app", "ruby");
     assert_eq!(farm.stages(), []);
@@ -218,10 +252,17 @@ fn a_diamond() {
     farm.proxy.forget();
     farm.change("base", "2\n");
     farm.wait_jobs(8);
-    assert!(farm.jobs().iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert!(
+        farm.jobs().iter().all(|job| job.outcome == "succeeded"),
+        "{}",
+        farm.story()
+    );
     let moves = farm.proxy.requests();
     let first = moves.iter().find(|r| r.is("PUT", "/manifests/1")).unwrap().number;
-    assert!(moves[first..].iter().all(|r| !r.is("POST", "/blobs/uploads/")), "{moves:#?}");
+    assert!(
+        moves[first..].iter().all(|r| !r.is("POST", "/blobs/uploads/")),
+        "{moves:#?}"
+    );
     farm.assert_on("left", "base");
     farm.assert_on("right", "base");
     farm.assert_on("a-top", "left");

@@ -3,7 +3,11 @@
 use crate::scene::{Farm, ROOT, on, wants};
 
 fn fragile() -> Farm {
-    let mut farm = Farm::new(&[("app", &on(&["ruby"])), ("base", ROOT), ("ruby", &wants("base", "/needed"))]);
+    let mut farm = Farm::new(&[
+        ("app", &on(&["ruby"])),
+        ("base", ROOT),
+        ("ruby", &wants("base", "/needed")),
+    ]);
     farm.push("base", &[("root/needed", "1\n")]);
     farm.top = "limit = 2\n".to_owned();
     farm
@@ -18,7 +22,10 @@ fn what_is_below_waits_for_a_mend() {
     farm.repo("base").git(&["rm", "--quiet", "root/needed"]);
     farm.change("base", "2\n");
     let jobs = farm.wait_jobs(5);
-    assert_eq!((jobs[3].project.as_str(), jobs[3].outcome.as_str()), ("base", "succeeded"));
+    assert_eq!(
+        (jobs[3].project.as_str(), jobs[3].outcome.as_str()),
+        ("base", "succeeded")
+    );
     assert_eq!((jobs[4].project.as_str(), jobs[4].outcome.as_str()), ("ruby", "failed"));
     farm.assert_quiet("base");
     assert_eq!(farm.all_at(&["ruby", "app"]), before);
@@ -26,7 +33,7 @@ fn what_is_below_waits_for_a_mend() {
     assert!(explained.contains("failed"), "{explained}");
 
     // Not by a restart either.
-    farm.daemon = None;
+    farm.stop();
     farm.start_again();
     farm.assert_quiet("base");
 
@@ -47,22 +54,35 @@ fn what_was_never_released_blocks_what_is_new() {
     // Nothing of it can be built yet.
     let jobs = farm.wait("the failure", |jobs| {
         let failed = jobs.iter().any(|job| job.project == "ruby" && job.outcome == "failed");
-        let waits = jobs.iter().any(|job| job.project == "app" && job.state == "queued" && !job.dirs.is_empty());
+        let waits = jobs
+            .iter()
+            .any(|job| job.project == "app" && job.state == "queued" && !job.dirs.is_empty());
         (failed && waits).then(|| jobs.to_vec())
     });
     assert_eq!(jobs.len(), 3);
+    for told in [farm.run(&["status"]), farm.run(&["explain", "app"])] {
+        assert!(told.contains("blocked: ruby failed (job "), "{told}\n{}", farm.story());
+        assert!(!told.contains("interrupted"), "{told}");
+    }
     assert_eq!(farm.find("app"), None);
     // The base is mended.
     farm.push("base", &[("root/needed", "2\n")]);
     farm.wait("all to be good", |jobs| {
         let last = |name: &str| jobs.iter().rev().find(|job| job.project == name).unwrap();
-        let good = ["base", "ruby", "app"].iter().all(|name| last(name).outcome == "succeeded");
+        let good = ["base", "ruby", "app"]
+            .iter()
+            .all(|name| last(name).outcome == "succeeded");
         good.then_some(())
     });
     farm.assert_on("ruby", "base");
     farm.assert_on("app", "ruby");
     let jobs = farm.jobs();
-    assert_eq!(jobs.iter().filter(|job| job.project == "app").count(), 1, "{}", farm.story());
+    assert_eq!(
+        jobs.iter().filter(|job| job.project == "app").count(),
+        1,
+        "{}",
+        farm.story()
+    );
 }
 
 /// What stands above an image is followed later than itself.

@@ -17,7 +17,9 @@ fn killed_when_the_release_was_recorded() {
     farm.wait_jobs(3);
     std::fs::write(&stands, "").unwrap();
     farm.change("base", "2\n");
-    farm.wait("the release", |jobs| (jobs.len() > 3 && jobs[3].outcome == "succeeded").then_some(()));
+    farm.wait("the release", |jobs| {
+        (jobs.len() > 3 && jobs[3].outcome == "succeeded").then_some(())
+    });
     farm.crash();
     std::fs::remove_file(stands).unwrap();
     farm.start_again();
@@ -51,7 +53,7 @@ fn killed_or_stopped_while_one_waits() {
         base.is_some_and(|job| job.state == "running").then_some(())
     });
     // In an orderly way.
-    farm.daemon = None;
+    farm.stop();
     std::fs::remove_file(stands).unwrap();
     farm.start_again();
     let jobs = farm.wait_built(0, &["base", "ruby", "app"]);
@@ -70,7 +72,10 @@ fn drains_what_waits() {
     std::fs::write(&stands, "").unwrap();
     farm.start();
     farm.wait("the others to wait", |jobs| {
-        let waits = jobs.iter().filter(|job| job.state == "queued" && job.note.contains(": job ")).count();
+        let waits = jobs
+            .iter()
+            .filter(|job| job.state == "queued" && job.note.contains(": job "))
+            .count();
         (waits == 2).then_some(())
     });
     farm.signal(Signal::SIGINT);
@@ -79,7 +84,7 @@ fn drains_what_waits() {
         log.contains("INT: taking no new jobs").then_some(()).ok_or(log)
     });
     std::fs::remove_file(stands).unwrap();
-    farm.daemon.as_mut().unwrap().wait_exit(SOON);
+    farm.wait_end();
     // What was there was finished; what follows from it later comes with the next start.
     let built = farm.jobs().iter().filter(|job| job.outcome == "succeeded").count();
     assert_eq!(built, 3, "{}", farm.story());

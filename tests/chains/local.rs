@@ -4,13 +4,18 @@ use crate::scene::{Farm, ROOT, on};
 
 fn inspect(farm: &Farm, name: &str, what: &str) -> String {
     let image = format!("localhost/{name}:1");
-    farm.podman.run(&["image", "inspect", "--format", &format!("{{{{{what}}}}}"), &image])
+    farm.podman
+        .run(&["image", "inspect", "--format", &format!("{{{{{what}}}}}"), &image])
 }
 
 #[track_caller]
 fn assert_on(farm: &Farm, name: &str, base: &str) {
     let layers = |name| -> Vec<String> { serde_json::from_str(&inspect(farm, name, "json .RootFS.Layers")).unwrap() };
-    assert!(layers(name).starts_with(&layers(base)), "{name} on {base}: {}", farm.story());
+    assert!(
+        layers(name).starts_with(&layers(base)),
+        "{name} on {base}: {}",
+        farm.story()
+    );
     let bases = inspect(farm, name, "json .Config.Labels");
     let id = inspect(farm, base, ".Id");
     assert!(bases.contains(&id), "{name} on {base} {id}: {bases}");

@@ -30,7 +30,10 @@ fn what_is_named_elsewhere_is_followed() {
     farm.project("library", "prepare_callback = 'true'");
     farm.image("app", "depends_on = ['library', 'tool/tool']");
     let remote = farm.remote("library");
-    farm.push("by-file", &[(".gitlab-deps", &format!("# upstreams\nfile://{remote}\n"))]);
+    farm.push(
+        "by-file",
+        &[(".gitlab-deps", &format!("# upstreams\nfile://{remote}\n"))],
+    );
     farm.start();
     let first = farm.wait_jobs(4);
     assert!(first.iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
@@ -46,7 +49,7 @@ fn what_is_named_elsewhere_is_followed() {
     let jobs = next(&farm, 7, &["app", "tool"]);
     assert_eq!(jobs[0].project, "tool");
     // Nothing of it comes back upon a restart.
-    farm.daemon = None;
+    farm.stop();
     farm.start_again();
     farm.change("app", "2\n");
     next(&farm, 9, &["app"]);

@@ -24,7 +24,9 @@ fn all_new_at_once(#[case] limit: usize) {
     // The first one comes first.
     farm.disable(&["base", "ruby"]);
     farm.start();
-    farm.wait("the last one to run", |jobs| (jobs.len() == 1 && jobs[0].state == "running").then_some(()));
+    farm.wait("the last one to run", |jobs| {
+        (jobs.len() == 1 && jobs[0].state == "running").then_some(())
+    });
     farm.disable(&[]);
     farm.reload();
     farm.wait("all of them", |jobs| (jobs.len() == 3).then_some(()));
@@ -93,7 +95,12 @@ fn a_diamond_is_built_once(#[case] limit: usize) {
     let jobs = farm.wait_jobs(8).split_off(4);
     assert!(jobs.iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
     let names = of(&jobs);
-    assert_eq!((names[0].as_str(), names[3].as_str()), ("base", "a-top"), "{}", farm.story());
+    assert_eq!(
+        (names[0].as_str(), names[3].as_str()),
+        ("base", "a-top"),
+        "{}",
+        farm.story()
+    );
     assert!(jobs.iter().all(|job| job.wave == jobs[0].id), "{jobs:#?}");
     farm.assert_on("left", "base");
     farm.assert_on("right", "base");
@@ -112,13 +119,17 @@ fn commits_follow_each_other_faster_than_builds() {
         let commit = farm.change("base", content);
         // While what stands on it is built.
         farm.wait("the release", |jobs| {
-            let is_released = jobs.iter().any(|job| job.commit == commit && job.outcome == "succeeded");
+            let is_released = jobs
+                .iter()
+                .any(|job| job.commit == commit && job.outcome == "succeeded");
             (is_released && jobs.iter().any(|job| job.state == "running")).then_some(())
         });
     }
     let newest = farm.change("base", "4\n");
     farm.wait("all to be over", |jobs| {
-        let newest = jobs.iter().any(|job| job.commit == newest && job.outcome == "succeeded");
+        let newest = jobs
+            .iter()
+            .any(|job| job.commit == newest && job.outcome == "succeeded");
         (newest && jobs.iter().all(|job| job.state == "done")).then_some(())
     });
     assert_eq!(farm.label("base", "org.opencontainers.image.revision"), newest);

@@ -2,7 +2,7 @@
 //! that follows them all.
 
 use crate::common::{MAIN, insecure, seen, skopeo, text};
-use crate::support::daemon::{Daemon, Site};
+use crate::support::daemon::{Daemon, Site, wait_no_strays};
 use crate::support::podman::Podman;
 use crate::support::repo::Repo;
 use crate::support::scratch::{SOON, Scratch, wait_for_state};
@@ -222,6 +222,23 @@ impl Farm {
         self.daemon = Some(self.site.start());
     }
 
+    /// In an orderly way. A question to a remote that is on its way ends a moment after the daemon.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        if self.daemon.is_some() {
+            self.signal(Signal::SIGTERM);
+            self.wait_end();
+        }
+    }
+
+    /// Waits for the end of a daemon that was told to end.
+    #[track_caller]
+    pub fn wait_end(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.wait_exit(SOON);
+        wait_no_strays(&self.site.workdir, SOON);
+    }
+
     pub fn crash(&mut self) {
         self.daemon.take().unwrap().kill_9();
     }
@@ -273,7 +290,10 @@ impl Farm {
     #[track_caller]
     pub fn label(&self, name: &str, label: &str) -> String {
         let config = self.config(name);
-        config["config"]["Labels"][label].as_str().unwrap_or_default().to_owned()
+        config["config"]["Labels"][label]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The wave that an image says it was built in.
@@ -361,8 +381,9 @@ impl Farm {
     pub fn wait_built(&self, before: usize, order: &[&str]) -> Vec<Job> {
         let mut jobs = self.wait_jobs(before + order.len()).split_off(before);
         assert!(jobs.iter().all(|job| job.outcome == "succeeded"), "{}", self.story());
-        let mut built: Vec<(i64, i64)> = self
-            .query("SELECT job, max(ended) FROM attempts GROUP BY job", |row| Ok((row.get(0)?, row.get(1)?)));
+        let mut built: Vec<(i64, i64)> = self.query("SELECT job, max(ended) FROM attempts GROUP BY job", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
         built.sort_by_key(|(_, ended)| *ended);
         let place = |job: &Job| built.iter().position(|(id, _)| *id == job.id);
         jobs.sort_by_key(place);
@@ -418,5 +439,13 @@ impl Farm {
             .collect();
         let stages = self.stages();
         format!("{jobs:#?}\n{stages:?}\n{}\n{logs}", text(&self.site.log))
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
     }
 }
