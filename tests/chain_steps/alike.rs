@@ -2,7 +2,6 @@
 
 use crate::scene::{Answers, Scene, name};
 use pipelined::model::{Digest, Ground, ImageStatus};
-use pipelined::pipeline::GoOn;
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,18 +96,11 @@ async fn an_id_is_no_manifest() {
     let config = scene.config("[projects.p.image]\nrelease = ['HOST/p:1']\n");
     let first = scene.run(scene.work(&config, 1), Answers::go(Ground::default())).await;
     first.good();
-    let (id, manifest) = (first.image().id.clone().unwrap(), first.image().digest.clone().unwrap());
-    let known = BTreeSet::from([id, manifest.clone()]);
+    let (id, manifest) = (first.image().id.clone(), first.image().digest.clone());
+    let known = id.into_iter().chain(manifest).collect::<BTreeSet<_>>();
     scene.bench.repo.commit(&[("readme", "x")]);
     scene.bench.repo.push_to(&scene.bench.origin);
-    let Ok(GoOn::Go(ground)) = released(&known).go else {
-        panic!()
-    };
-    let ground = Ground {
-        manifests: BTreeMap::from([(name("p"), manifest)]),
-        ..ground
-    };
-    let second = scene.run(scene.work(&config, 2), Answers::go(ground)).await;
+    let second = scene.run(scene.work(&config, 2), released(&known)).await;
     second.good();
     second.says(SAYS);
     // The id as well: locally it is known by that.
