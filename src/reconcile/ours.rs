@@ -130,14 +130,7 @@ impl Ours {
             self.released(provider, reference, updates)
         });
         // Of what is held back the wave that began first, else the newest release.
-        known.max_by_key(|at| {
-            (
-                at.held.is_some(),
-                at.held.map(|root| std::cmp::Reverse(root)),
-                at.since,
-                at.job,
-            )
-        })
+        known.max_by_key(|at| (at.held.is_some(), at.held.map(std::cmp::Reverse), at.since, at.job))
     }
 
     fn released(&self, provider: &Node, reference: &ImageRef, updates: &Updates) -> Option<At> {
