@@ -38,6 +38,8 @@ pub struct Graph {
     circles: Vec<Vec<usize>>,
     height: Vec<usize>,
     providers: BTreeMap<ImageRef, Vec<usize>>,
+    /// Nodes with the same number have the same engine storage.
+    storages: Vec<usize>,
 }
 
 impl Graph {
@@ -71,7 +73,19 @@ impl Graph {
             circles,
             height,
             providers,
+            storages: Vec::new(),
         }
+    }
+
+    /// The same with a number for the engine storage of each node; without, all have the same.
+    #[must_use]
+    pub fn with_storages(self, storages: Vec<usize>) -> Self {
+        Self { storages, ..self }
+    }
+
+    /// Whether what one node has in its engine's storage is there for another one.
+    pub fn share_storage(&self, one: usize, other: usize) -> bool {
+        self.storages.get(one) == self.storages.get(other)
     }
 
     /// All of them, in order.

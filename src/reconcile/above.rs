@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::model::{EdgeKind, Job, JobId, Node, Outcome, ProjectName, Reason, RefName, ReleaseStage, State, full_name};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// Why a job waits, if nothing but a mended failure will end that.
@@ -40,36 +40,43 @@ pub enum Above {
     Blocked(String),
 }
 
+/// The live jobs of each ref.
+type Live<'a> = BTreeMap<&'a ProjectName, BTreeMap<&'a RefName, Vec<&'a Job>>>;
+
 /// Looks upwards, in one state.
 pub struct Sight<'a> {
     state: &'a State,
     config: &'a Config,
     /// What our own releases say.
     pub ours: &'a Ours,
-    live: BTreeMap<&'a ProjectName, BTreeMap<&'a RefName, Vec<&'a Job>>>,
+    /// By whose they are; made when it is first asked for.
+    live: OnceCell<Live<'a>>,
     fresh: RefCell<HashMap<usize, Freshness>>,
 }
 
 impl<'a> Sight<'a> {
     /// As the state is now.
     pub fn new(state: &'a State, config: &'a Config, ours: &'a Ours) -> Self {
-        let mut live: BTreeMap<_, BTreeMap<_, Vec<&Job>>> = BTreeMap::new();
-        for job in state.jobs.values() {
-            let of_project = live.entry(&job.project).or_default();
-            of_project.entry(&job.reference).or_default().push(job);
-        }
         Self {
             state,
             config,
             ours,
-            live,
+            live: OnceCell::new(),
             fresh: RefCell::default(),
         }
     }
 
     /// The live jobs of a node's ref.
     pub(super) fn live(&self, node: &Node) -> &[&'a Job] {
-        let of_ref = self.live.get(&node.project).and_then(|refs| refs.get(&node.reference));
+        let live = self.live.get_or_init(|| {
+            let mut live = Live::new();
+            for job in self.state.jobs.values() {
+                let of_project = live.entry(&job.project).or_default();
+                of_project.entry(&job.reference).or_default().push(job);
+            }
+            live
+        });
+        let of_ref = live.get(&node.project).and_then(|refs| refs.get(&node.reference));
         of_ref.map_or(&[], Vec::as_slice)
     }
 
@@ -185,6 +192,14 @@ impl<'a> Sight<'a> {
                 .or_insert_with(|| blocked.unwrap_or_else(|| why.clone()));
         }
         waits
+    }
+
+    /// Whether a job waits for nothing at all.
+    pub(super) fn has_nothing_above(&self, job: &Job) -> bool {
+        match self.state.releasing.get(&job.id) {
+            Some(plan) => plan.stage != ReleaseStage::Held,
+            None => self.blocked(job).is_none() && (!self.knows_its_bases(job) || self.waits_of(job).is_empty()),
+        }
     }
 
     /// What a job would have to wait for that has learned what it stands on.

@@ -3,7 +3,7 @@
 //! What was never checked out is in it as what it may turn out to be: an upstream that is not known yet must be waited
 //! for. It must never leave out an edge that is on record.
 
-use crate::config::{Config, Image, Project, Upstream};
+use crate::config::{Config, EnvLayer, Image, Project, Upstream};
 use crate::model::{
     Edge, EdgeKind, Graph, ImageName, ImageRef, Links, Node, ProjectName, RefKind, RefName, Standing, State, remote_key,
 };
@@ -21,6 +21,22 @@ struct Found<'a> {
     counts: bool,
     is_expected: bool,
 }
+
+/// Variables that decide which storage an engine has.
+const STORAGE: [&str; 12] = [
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "CONTAINER_CONNECTION",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "HOME",
+    "STORAGE_DRIVER",
+    "STORAGE_OPTS",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+];
 
 /// The graph of all that is followed.
 pub fn graph(state: &State, config: &Config) -> Graph {
@@ -88,7 +104,13 @@ pub fn graph(state: &State, config: &Config) -> Graph {
             edges
         })
         .collect();
-    Graph::new(nodes, ups, providers)
+    let mut numbers: BTreeMap<BTreeMap<&str, &str>, usize> = BTreeMap::new();
+    let mut storages = Vec::new();
+    for (_, it) in &all {
+        let next = numbers.len();
+        storages.push(*numbers.entry(storage(it.project)).or_insert(next));
+    }
+    Graph::new(nodes, ups, providers).with_storages(storages)
 }
 
 fn needs(to: usize) -> Edge {
@@ -212,4 +234,16 @@ fn expect(found: &BTreeMap<Node, Found<'_>>, providers: &mut BTreeMap<ImageRef, 
             }
         }
     }
+}
+
+/// What decides which storage a project's engine commands have, as far as the config says it.
+fn storage(project: &Project) -> BTreeMap<&str, &str> {
+    let mut storage = BTreeMap::new();
+    for layer in &project.env {
+        if let EnvLayer::Table(table) = layer {
+            let deciding = table.iter().filter(|(name, _)| STORAGE.contains(&name.as_str()));
+            storage.extend(deciding.map(|(name, value)| (name.as_str(), value.as_str())));
+        }
+    }
+    storage
 }

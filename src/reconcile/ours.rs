@@ -3,27 +3,11 @@
 //! It must never overrule what a registry has said since: somebody else may have moved a reference of ours.
 
 use super::handle::Turn;
-use crate::config::{Config, EnvLayer, Project};
+use crate::config::Config;
 use crate::model::{BaseKey, CommitId, Digest, Graph, ImageRef, JobId, Node, ReleaseStage, State, Updates};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Variables that decide which storage an engine has.
-const STORAGE: [&str; 12] = [
-    "CONTAINERS_CONF",
-    "CONTAINERS_STORAGE_CONF",
-    "CONTAINER_CONNECTION",
-    "CONTAINER_HOST",
-    "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
-    "DOCKER_HOST",
-    "HOME",
-    "STORAGE_DRIVER",
-    "STORAGE_OPTS",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-];
 
 /// What an upstream of ours is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +45,11 @@ pub struct Ours {
     /// Which image stands on which.
     pub graph: Arc<Graph>,
     held: BTreeMap<Node, Held>,
-    storages: BTreeMap<crate::model::ProjectName, BTreeMap<String, String>>,
 }
 
 impl Ours {
     /// As the state has it.
-    pub fn new(state: &State, config: &Config, graph: Arc<Graph>) -> Self {
+    pub fn new(state: &State, graph: Arc<Graph>) -> Self {
         let mut held = BTreeMap::new();
         for (id, plan) in state
             .releasing
@@ -100,20 +83,12 @@ impl Ours {
                 held.insert(node, it);
             }
         }
-        let storages = config
-            .projects
-            .values()
-            .filter_map(|project| {
-                let storage = storage(project);
-                (!storage.is_empty()).then(|| (project.name.clone(), storage))
-            })
-            .collect();
-        Self { graph, held, storages }
+        Self { graph, held }
     }
 
     /// The same for who asks once.
     pub fn of(state: &State, config: &Config) -> Self {
-        Self::new(state, config, Arc::new(super::edges::graph(state, config)))
+        Self::new(state, Arc::new(super::edges::graph(state, config)))
     }
 
     /// What a base of an image is at by our own releases; none if nobody of us is released there, or only images that
@@ -124,10 +99,8 @@ impl Ours {
         let others = providers.filter(|place| !self.graph.is_circle(own, *place));
         let known = others.filter_map(|place| {
             let provider = &self.graph.nodes()[place];
-            if reference.is_local() && self.storages.get(&node.project) != self.storages.get(&provider.project) {
-                return None;
-            }
-            self.released(provider, reference, updates)
+            let is_there = !reference.is_local() || self.graph.share_storage(own, place);
+            is_there.then(|| self.released(provider, reference, updates)).flatten()
         });
         // Of what is held back the wave that began first, else the newest release.
         known.max_by_key(|at| (at.held.is_some(), at.held.map(std::cmp::Reverse), at.since, at.job))
@@ -228,18 +201,6 @@ impl At {
     }
 }
 
-/// What decides which storage a project's engine commands have, as far as the config says it.
-fn storage(project: &Project) -> BTreeMap<String, String> {
-    let mut storage = BTreeMap::new();
-    for layer in &project.env {
-        if let EnvLayer::Table(table) = layer {
-            let deciding = table.iter().filter(|(name, _)| STORAGE.contains(&name.as_str()));
-            storage.extend(deciding.map(|(name, value)| (name.clone(), value.clone())));
-        }
-    }
-    storage
-}
-
 impl Turn<'_> {
     /// Which image stands on which.
     pub(super) fn graph(&mut self) -> Arc<Graph> {
@@ -252,7 +213,7 @@ impl Turn<'_> {
     /// What our own releases say now.
     pub(super) fn ours(&mut self) -> Ours {
         let graph = self.graph();
-        Ours::new(self.state, self.config, graph)
+        Ours::new(self.state, graph)
     }
 }
 

@@ -41,7 +41,7 @@ impl Turn<'_> {
             return Vec::new();
         }
         let ours = self.ours();
-        let waits = Sight::new(self.state, self.config, &ours).waits();
+        let sight = Sight::new(self.state, self.config, &ours);
         let mut ready: Vec<&Job> = self.due();
         let running = self.state.jobs.values().filter(|job| job.is_running());
         let mut busy: HashSet<(&ProjectName, &RefName)> = running.map(|job| (&job.project, &job.reference)).collect();
@@ -49,11 +49,17 @@ impl Turn<'_> {
         // one has learned, and both would be tried in turn for ever.
         ready.sort_by_key(|job| (self.turn(job), job.place, job.id));
         ready.retain(|job| !is_held(self.state, job.id) && busy.insert((&job.project, &job.reference)));
-        ready.retain(|job| !waits.contains_key(&job.id));
         ready.sort_by_key(|job| (job.place, job.id));
         longest_first(&mut ready, &ours);
-        ready.truncate(free);
-        ready.into_iter().map(|job| job.id).collect()
+        let nothing_above = ready.iter().filter(|job| sight.has_nothing_above(job));
+        let mut start: Vec<JobId> = nothing_above.map(|job| job.id).take(free).collect();
+        if start.len() < free && start.len() < ready.len() {
+            // Some of them may wait for each other only: that is dearer to find out.
+            let waits = sight.waits();
+            let free_of_others = ready.iter().filter(|job| !waits.contains_key(&job.id));
+            start = free_of_others.map(|job| job.id).take(free).collect();
+        }
+        start
     }
 
     /// Of the jobs of a ref what is to be finished comes first, then what a person wants: that is never blocked.

@@ -259,7 +259,11 @@ impl<'a> Chains<'a> {
         let tip = self.failed_tip(node);
         (stands.state, stands.why) = match self.sight.freshness(place) {
             Freshness::Fresh if standing.is_some() && watched.is_none() => (Word::NotKept, String::new()),
-            Freshness::Fresh => (Word::Fresh, tip.unwrap_or_default()),
+            Freshness::Fresh => match self.sight.above(place) {
+                // It will be stale as soon as that is mended.
+                Above::Blocked(why) => (Word::Blocked, why),
+                Above::Settled | Above::Waits(_) => (Word::Fresh, tip.unwrap_or_default()),
+            },
             Freshness::Stale => match self.sight.above(place) {
                 Above::Waits(why) => (Word::Waits, why),
                 Above::Blocked(why) => (Word::Blocked, why),

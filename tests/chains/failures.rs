@@ -98,7 +98,7 @@ fn what_comes_later_is_built_on() {
     farm.wait("all to be good", |jobs| {
         let last = |name: &str| jobs.iter().rev().find(|job| job.project == name);
         let is_good = |name: &&str| last(name).is_some_and(|job| job.outcome == "succeeded");
-        ["base", "ruby", "app"].iter().all(|name| is_good(&name)).then_some(())
+        ["base", "ruby", "app"].iter().all(is_good).then_some(())
     });
     farm.assert_on("ruby", "base");
     farm.assert_on("app", "ruby");
