@@ -100,6 +100,11 @@ impl<'a> Sight<'a> {
     fn judge(&self, place: usize) -> Freshness {
         let node = &self.ours.graph.nodes()[place];
         let updates = &self.state.updates;
+        // What is held back is released first, and what its ref has is judged after that: until then none of it is built
+        // again, and no wave must wait for it.
+        if self.live(node).iter().any(|job| is_held(self.state, job.id)) {
+            return Freshness::Fresh;
+        }
         let (is_stale, key) = match updates.standings.get(node) {
             Some(standing) => {
                 let Some(watched) = watch(self.state, self.config, node, standing) else {
@@ -171,9 +176,9 @@ impl<'a> Sight<'a> {
                 // It only finishes what it has begun.
                 Some(_) => {}
                 None => {
-                    if let Some(why) = self.blocked(job) {
-                        waits.insert(job.id, why);
-                    } else if self.knows_its_bases(job) {
+                    // A circle is one also where a part of it is blocked.
+                    waits.extend(self.blocked(job).map(|why| (job.id, why)));
+                    if self.knows_its_bases(job) {
                         edges.insert(job.id, self.waits_of(job));
                     }
                 }
@@ -216,7 +221,7 @@ impl<'a> Sight<'a> {
             else {
                 continue;
             };
-            if self.knows_its_bases(other) && self.blocked(other).is_none() {
+            if self.knows_its_bases(other) {
                 let to = self.waits_of(other);
                 next.extend(to.keys());
                 edges.insert(id, to);

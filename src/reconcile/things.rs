@@ -8,6 +8,7 @@ use super::ours::Ours;
 use super::timing::rounded;
 use super::tries::tip_key;
 use crate::model::{BaseUsed, CommitId, EdgeKind, Job, JobId, Links, Node, Outcome, State, Thing, Write, full_name};
+use std::collections::BTreeSet;
 
 /// By which inputs a project without images is stale, with the wave of the newest one; none if it is not.
 pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, Vec<Change>)> {
@@ -40,8 +41,9 @@ pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, 
     (!changes.is_empty()).then(|| (key.join(" "), changes))
 }
 
-/// What was released of ours that an image stands on which was never released itself: by this, whether its tip was tried
-/// on the same.
+/// What is released of ours that an image stands on which was never released itself: by this, whether its tip was tried
+/// on the same. Only that it is there counts, not by which job: in a circle of jobs each would bring about the other for
+/// ever.
 pub(super) fn first_ground(node: &Node, state: &State, ours: &Ours) -> (String, Vec<Change>) {
     let ups = ours
         .graph
@@ -50,13 +52,14 @@ pub(super) fn first_ground(node: &Node, state: &State, ours: &Ours) -> (String, 
         .flat_map(|place| ours.graph.ups(place));
     let mut key = Vec::new();
     let mut changes = Vec::new();
-    for up in ups.filter(|edge| edge.kind != EdgeKind::Sibling).map(|edge| edge.to) {
-        let up = &ours.graph.nodes()[up];
+    let nodes: BTreeSet<&Node> = ups.map(|edge| &ours.graph.nodes()[edge.to]).collect();
+    let is_beside = |up: &Node| up.project == node.project && up.reference == node.reference;
+    for up in nodes.into_iter().filter(|up| !is_beside(up)) {
         let Some(at) = ours.any(up, &state.updates).filter(|at| at.held.is_none()) else {
             continue;
         };
         let name = full_name(&up.project, &up.image);
-        key.push(format!("{name} {}", at.job));
+        key.push(name.clone());
         changes.push(Change {
             name,
             job: at.job,

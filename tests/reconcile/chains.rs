@@ -156,7 +156,7 @@ fn one_change(shape: &Shape, limit: usize, is_kept: bool, deaf: &dyn Fn(usize) -
 }
 
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(cases(20))]
 
     #[test]
     fn one_change_builds_once_what_it_changes(
@@ -181,4 +181,39 @@ proptest! {
         prop_assert_eq!(counts(&farm), once);
         farm.check_fresh();
     }
+}
+
+/// One root, and below it all that there are, in layers, each on a few of the layer above: `CHAIN_IMAGES` of them.
+#[test]
+fn many_images_below_one_root_are_built_once() {
+    let many: usize = std::env::var("CHAIN_IMAGES")
+        .ok()
+        .and_then(|many| many.parse().ok())
+        .unwrap_or(300);
+    let ups = |n: usize| match n {
+        0 => BTreeSet::new(),
+        1..=40 => BTreeSet::from([0]),
+        _ => BTreeSet::from([n - 40, n - 40 + n % 7]),
+    };
+    let shape: Shape = (0..many).map(ups).collect();
+    let order: Vec<usize> = (0..many).collect();
+    let limit = 8;
+    let mut farm = farm(&shape, limit, false, &|_| false, &order);
+    farm.seed();
+    farm.push(&name(0), tree(&name(0), file(&shape, 0, 2, false)));
+    farm.poll(&name(0));
+    farm.run();
+    assert!(counts(&farm).into_values().all(|count| count == 1));
+    assert_eq!(farm.built.len(), many);
+    assert_eq!(farm.most_running, limit);
+    let place: BTreeMap<&str, usize> = farm
+        .built
+        .iter()
+        .enumerate()
+        .map(|(at, (_, node))| (node.image.as_str(), at))
+        .collect();
+    for (n, ups) in shape.iter().enumerate() {
+        assert!(ups.iter().all(|up| place[name(*up).as_str()] < place[name(n).as_str()]));
+    }
+    farm.check_fresh();
 }

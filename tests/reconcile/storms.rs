@@ -222,8 +222,8 @@ impl Storm {
         match (first, last) {
             (Some(first), Some(last)) => last < first,
             // Those without images follow others, or are followed: never both.
-            (None, Some(_)) => n % 2 == 1,
-            (Some(_), None) => on % 2 == 0,
+            (None, Some(_)) => !n.is_multiple_of(2),
+            (Some(_), None) => on.is_multiple_of(2),
             (None, None) => false,
         }
     }
@@ -342,12 +342,12 @@ impl Storm {
                 let tip = (project(&name), reference("main"));
                 let seen = &self.farm.state().projects[&tip.0];
                 let commit = seen.refs[&tip.1].clone();
-                let jobs = self
+                let mut jobs = self
                     .farm
                     .done
                     .values()
                     .filter(|(job, _)| job.project == tip.0 && job.commit == commit);
-                let last = jobs.filter(|(job, _)| job.rebuild.is_none()).next_back();
+                let last = jobs.rfind(|(job, _)| job.rebuild.is_none());
                 let is_live = self.farm.state().live(&tip.0, &tip.1).next().is_some();
                 if last.is_none_or(|(_, outcome)| *outcome != Outcome::Succeeded) && !is_live && !self.circles {
                     self.farm.build(&name);
@@ -404,7 +404,23 @@ impl Storm {
                 .collect();
             for (n, image) in &self.images {
                 let node = node(&self.projects[*n].0, image);
-                assert!(released.contains_key(&node), "{node:?} was never released");
+                assert!(
+                    released.contains_key(&node),
+                    "{node:?} was never released: {} {:#?}",
+                    self.farm.told(),
+                    self.farm
+                        .done
+                        .values()
+                        .map(|(job, outcome)| format!(
+                            "{} {} {} {outcome} {} {:?}",
+                            job.id,
+                            job.project,
+                            job.commit.short(),
+                            job.note,
+                            job.reason
+                        ))
+                        .collect::<Vec<_>>()
+                );
                 let commit = &self.farm.state().updates.standings[&node].commit;
                 let tip = &self.farm.state().projects[&node.project].refs[&node.reference];
                 assert_eq!(commit, tip, "{node:?}");
@@ -414,16 +430,12 @@ impl Storm {
 }
 
 fn storm(start: &Start, ops: Vec<Op>) {
-    let begun = std::time::Instant::now();
     let mut storm = Storm::new(start);
     for op in ops {
         storm.apply(op);
     }
     storm.calm();
     storm.check();
-    if begun.elapsed().as_secs() > 5 {
-        println!("SLOWCASE {:?} {}", begun.elapsed(), start.is_kept);
-    }
 }
 
 proptest! {

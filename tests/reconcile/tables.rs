@@ -2,7 +2,7 @@
 
 use crate::farm::{Farm, File, Luck, Tree, at, node};
 use crate::world::project;
-use pipelined::model::{JobId, Node, Outcome, Reason};
+use pipelined::model::{JobId, Node, Outcome, Reason, ReleaseStage};
 use pipelined::reconcile::{Above, BaseVerdict, Counting, Freshness, Ours, judge, watched};
 use std::collections::BTreeMap;
 
@@ -398,4 +398,24 @@ fn an_atomic_wave_is_finished_after_a_crash_at_any_event() {
         assert!(farm.state().jobs.is_empty(), "{}", farm.told());
         farm.check_fresh();
     }
+}
+
+#[test]
+fn an_atomic_wave_does_not_wait_for_what_changes_above_it_meanwhile() {
+    let mut farm = released(1, &CHAIN);
+    farm.atomic("ruby");
+    push(&mut farm, "ruby", &["base"], 2);
+    while !farm
+        .state()
+        .releasing
+        .values()
+        .any(|plan| plan.stage == ReleaseStage::Held)
+    {
+        let id = farm.running()[0];
+        farm.step(id, Luck::Well);
+    }
+    push(&mut farm, "base", &["outside"], 2);
+    farm.settle();
+    assert!(farm.state().jobs.is_empty(), "{}", farm.told());
+    farm.check_fresh();
 }
