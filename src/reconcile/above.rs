@@ -80,6 +80,11 @@ impl<'a> Sight<'a> {
         of_ref.map_or(&[], Vec::as_slice)
     }
 
+    /// Whether nothing is about to change on a node's ref, but for the release of what is held back.
+    pub(super) fn is_at_rest(&self, node: &Node) -> bool {
+        self.live(node).iter().all(|job| is_held(self.state, job.id))
+    }
+
     /// The job that may yet release a node: one that is held back does not.
     fn moving(&self, node: &Node) -> Option<&'a Job> {
         let mut live = self.live(node).iter();
@@ -311,7 +316,7 @@ impl<'a> Sight<'a> {
 
     /// Why a commit is not built: what it stands on was never released, and its build failed. Not if that stands on
     /// something of this very job: it may have failed for want of it.
-    fn blocked(&self, job: &Job) -> Option<String> {
+    pub(super) fn blocked(&self, job: &Job) -> Option<String> {
         if job.reason == Reason::Manual || job.rebuild.is_some() || !self.knows_its_bases(job) {
             return None;
         }
@@ -322,7 +327,9 @@ impl<'a> Sight<'a> {
         let mut blocking = others.filter_map(|up| {
             let node = &graph.nodes()[up];
             let updates = &self.state.updates;
-            let was_released = updates.standings.contains_key(node) || updates.things.contains_key(node);
+            let was_released = updates.standings.contains_key(node)
+                || updates.things.contains_key(node)
+                || self.ours.root_of(node).is_some();
             if was_released || self.moving(node).is_some() || self.stands_on_any(up, &own) {
                 return None;
             }

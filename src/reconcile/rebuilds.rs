@@ -434,7 +434,7 @@ fn below(nodes: &BTreeSet<Node>, sight: &Sight<'_>) -> Vec<usize> {
         if !seen.insert(place) {
             continue;
         }
-        let is_settled = sight.live(&graph.nodes()[place]).is_empty()
+        let is_settled = sight.is_at_rest(&graph.nodes()[place])
             && matches!(sight.freshness(place), Freshness::Fresh | Freshness::Uncured);
         if is_settled {
             next.extend(graph.downs(place));

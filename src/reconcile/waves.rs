@@ -200,6 +200,10 @@ impl Turn<'_> {
                 }
                 Freshness::Stale => {}
             }
+            // The job that its ref has to do first may be blocked itself.
+            if let Some(why) = sight.live(node).iter().find_map(|job| sight.blocked(job)) {
+                return Rest::Failed(why);
+            }
             match sight.above(place) {
                 Above::Blocked(why) if sight.live(node).is_empty() => return Rest::Failed(format!("blocked: {why}")),
                 _ => return Rest::Some,

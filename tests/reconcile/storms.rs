@@ -349,7 +349,12 @@ impl Storm {
                     .filter(|(job, _)| job.project == tip.0 && job.commit == commit);
                 let last = jobs.rfind(|(job, _)| job.rebuild.is_none());
                 let is_live = self.farm.state().live(&tip.0, &tip.1).next().is_some();
-                if last.is_none_or(|(_, outcome)| *outcome != Outcome::Succeeded) && !is_live && !self.circles {
+                // Of a release that was cut in half and whose content is gone nothing is on record.
+                let own = &self.projects.iter().find(|(of, _)| *of == name).unwrap().1;
+                let standings = &self.farm.state().updates.standings;
+                let is_lost = own.iter().any(|image| !standings.contains_key(&node(&name, image)));
+                let is_bad = last.is_none_or(|(_, outcome)| *outcome != Outcome::Succeeded);
+                if (is_bad || is_lost) && !is_live && !self.circles {
                     self.farm.build(&name);
                 }
             }
@@ -359,6 +364,10 @@ impl Storm {
             let stands = self.farm.stand();
             let mut is_any = false;
             for (node, (freshness, above)) in stands {
+                let is_blocked = self.farm.state().live(&node.project, &node.reference).next().is_some();
+                if self.circles && is_blocked {
+                    continue;
+                }
                 assert_ne!(
                     freshness,
                     Freshness::Stale,

@@ -182,6 +182,10 @@ impl Farm {
             let Some(place) = graph.place(node).filter(|place| !circles.contains(place)) else {
                 continue;
             };
+            // Its turn is taken by a commit that is blocked.
+            if self.state().live(&node.project, &node.reference).next().is_some() {
+                continue;
+            }
             let tree = &self.trees[&(node.project.clone(), standing.commit.clone())];
             let Some(file) = tree.files.get(node.image.as_str()) else {
                 continue;
