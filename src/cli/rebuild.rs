@@ -35,7 +35,8 @@ const LOOK: Duration = Duration::from_millis(200);
 #[command(after_help = "\
 An IMAGE is a name (ruby for all images of a project, ruby/slim), a release reference, or a base
 that is none of ours: debian:12 stands for what is built FROM it, with --recurse for all below.
-What --match leaves out is not built, and cuts nothing else off.
+What --match leaves out is not asked for, and cuts nothing else off; what stands on an image that changes
+follows all the same.
 
 Exit codes:
   0    queued; with --wait: all of it succeeded

@@ -222,7 +222,7 @@ impl Reader<'_> {
         if !self.matches(node) {
             let left = Left {
                 is_unwanted: true,
-                ..Left::new(because, "--match leaves it out")
+                ..Left::new(because, "--match leaves it out, unless it follows by itself")
             };
             self.wished.left.insert(node.clone(), left);
             return;

@@ -419,3 +419,29 @@ fn an_atomic_wave_does_not_wait_for_what_changes_above_it_meanwhile() {
     assert!(farm.state().jobs.is_empty(), "{}", farm.told());
     farm.check_fresh();
 }
+
+/// With a diamond, at every moment of its wave: what is held back of the older one keeps nobody waiting.
+#[test]
+fn a_newer_commit_at_the_root_of_a_wave_takes_its_place_at_any_event() {
+    let diamond: [(&str, &[&str]); 4] = [
+        ("x1", &["outside"]),
+        ("x2", &["x1"]),
+        ("x3", &["x1"]),
+        ("x4", &["x2", "x3"]),
+    ];
+    for at_step in 0..30 {
+        let mut farm = released(2, &diamond);
+        farm.atomic("x1");
+        push(&mut farm, "x1", &["outside"], 2);
+        let mut steps = 0;
+        while let Some(id) = farm.running().first().copied() {
+            if steps == at_step {
+                push(&mut farm, "x1", &["outside"], 3);
+            }
+            farm.step(id, Luck::Well);
+            steps += 1;
+        }
+        assert!(farm.state().jobs.is_empty(), "after {at_step}: {}", farm.told());
+        farm.check_fresh();
+    }
+}
