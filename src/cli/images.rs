@@ -9,7 +9,7 @@ use super::poke_view::{PokedView, poked};
 use super::style::{Style, plain};
 use super::time::ago;
 use super::update_story;
-use crate::api::{BaseUpdates, ImageUpdates};
+use crate::api::{BaseKind, BaseUpdates, ImageUpdates};
 use crate::config::{Config, Project};
 use crate::daemon::image_updates;
 use crate::model::{Digest, ImageName, Job, Node, ProjectName, RefName, State};
@@ -288,13 +288,22 @@ fn print_below(out: &mut impl Write, view: &ImageView, runs: bool, now: Timestam
     };
     let bases: &[BaseUpdates] = view.updates.as_ref().map_or(&[], |updates| &updates.bases);
     for base in bases {
-        writeln!(out, "  base      {}", name(&base.name, base.from.as_ref()))?;
+        let kind = match base.kind {
+            BaseKind::DependsOn => "needs     ",
+            BaseKind::Base | BaseKind::Sibling => "base      ",
+        };
+        writeln!(out, "  {kind}{}", name(&base.name, base.from.as_ref()))?;
         writeln!(out, "            {}", plain(&update_story::base(base, now)))?;
     }
     // Those that are not looked at.
     for base in view.bases.iter().filter(|_| bases.is_empty()) {
         let digest = base.digests.first().or(base.id.as_ref());
-        writeln!(out, "  base      {}", name(&base.name, digest))?;
+        let kind = if base.needed.is_some() {
+            "needs     "
+        } else {
+            "base      "
+        };
+        writeln!(out, "  {kind}{}", name(&base.name, digest))?;
     }
     for poked in &view.pokes {
         writeln!(out, "  pokes     {}", plain(&poked.story(runs, now)))?;

@@ -55,7 +55,7 @@ fn what_a_match_leaves_out_cuts_nothing_else_off() {
     let scene = Scene::released();
     assert_snapshot!(dry(&scene, &["base", "--recurse", "--match", "app"]), @r"
     base  asked for
-    └─ ruby  left out: --match leaves it out
+    └─ ruby  left out: --match leaves it out, unless it follows by itself
        └─ app  stands on ruby
     ");
     // By a release reference, and also of what a base brings.
