@@ -252,6 +252,16 @@ impl<'a> Sight<'a> {
                 graph.add_edge(places[job], places[other], ());
             }
         }
+        // The jobs of a ref take turns: what waits for one of them waits for all, and is waited for by all.
+        let mut first: BTreeMap<(&ProjectName, &RefName), NodeIndex> = BTreeMap::new();
+        for (id, at) in &places {
+            let Some(job) = self.state.jobs.get(id) else { continue };
+            let first = *first.entry((&job.project, &job.reference)).or_insert(*at);
+            if first != *at {
+                graph.add_edge(first, *at, ());
+                graph.add_edge(*at, first, ());
+            }
+        }
         let mut circle: BTreeMap<JobId, usize> = BTreeMap::new();
         for (number, members) in kosaraju_scc(&graph).into_iter().enumerate() {
             circle.extend(members.into_iter().map(|at| (graph[at], number)));

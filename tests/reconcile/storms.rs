@@ -4,7 +4,7 @@ use crate::farm::{Farm, File, Luck, Tree, cases, node};
 use crate::world::{project, reference};
 use pipelined::config::Chain;
 use pipelined::model::{Node, Outcome};
-use pipelined::reconcile::Freshness;
+use pipelined::reconcile::{Above, Freshness};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::collections::{BTreeMap, BTreeSet};
@@ -364,8 +364,8 @@ impl Storm {
             let stands = self.farm.stand();
             let mut is_any = false;
             for (node, (freshness, above)) in stands {
-                let is_blocked = self.farm.state().live(&node.project, &node.reference).next().is_some();
-                if self.circles && is_blocked {
+                let is_taken = self.farm.state().live(&node.project, &node.reference).next().is_some();
+                if self.circles && is_taken || matches!(above, Above::Blocked(_)) {
                     continue;
                 }
                 assert_ne!(

@@ -445,3 +445,18 @@ fn a_newer_commit_at_the_root_of_a_wave_takes_its_place_at_any_event() {
         farm.check_fresh();
     }
 }
+
+#[test]
+fn two_jobs_of_a_ref_in_a_circle_of_jobs_come_to_rest() {
+    let mut farm = Farm::new(1, true, &[("one", &["a", "c"]), ("two", &["b", "d"])]);
+    farm.outside("outside", 1);
+    farm.push("one", tree(&[("a", &["outside"], 1), ("c", &["b"], 1)]));
+    farm.push("two", tree(&[("b", &["a"], 1), ("d", &["c"], 1)]));
+    farm.poll("one");
+    farm.build("one");
+    farm.poll("two");
+    farm.settle();
+    assert!(farm.state().jobs.is_empty(), "{}", farm.told());
+    assert_eq!(farm.state().updates.standings.len(), 4, "{}", farm.told());
+    farm.check_fresh();
+}
