@@ -42,8 +42,7 @@ pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, 
 }
 
 /// What is released of ours that an image stands on which was never released itself: by this, whether its tip was tried
-/// on the same. Only that it is there counts, not by which job: in a circle of jobs each would bring about the other for
-/// ever.
+/// on the same. Its commit counts, not its job: in a circle of jobs each would bring about the other for ever.
 pub(super) fn first_ground(node: &Node, state: &State, ours: &Ours) -> (String, Vec<Change>) {
     let ups = ours
         .graph
@@ -59,7 +58,7 @@ pub(super) fn first_ground(node: &Node, state: &State, ours: &Ours) -> (String, 
             continue;
         };
         let name = full_name(&up.project, &up.image);
-        key.push(name.clone());
+        key.push(format!("{name} {}", at.commit));
         changes.push(Change {
             name,
             job: at.job,
