@@ -52,7 +52,7 @@ fn a_base_that_another_project_builds() {
     scene.assert_good(rebuild);
     assert_eq!((rebuild.project.as_str(), rebuild.reference.as_str()), ("p", MAIN));
     let report = scene.report(rebuild);
-    assert_eq!(report["reason"], "base updated", "{report:#}");
+    assert_eq!(report["reason"], "upstream rebuilt", "{report:#}");
     let after = id();
     assert_ne!(after, before);
     let layers = |image: &str| -> Vec<String> {
