@@ -56,6 +56,16 @@ impl Release {
         gate
     }
 
+    /// Holds up the first request of the release itself. Before it what was built is compared with what is there.
+    fn hold_the_first(&self) -> Gate {
+        let gate = Gate::default();
+        let held = gate.clone();
+        self.proxy.forget();
+        self.proxy
+            .set(move |r| (r.method != "GET").then(|| Fault::Hold(held.clone())));
+        gate
+    }
+
     /// Holds up the request that moves the second tag.
     fn hold_second_tag(&self) -> Gate {
         let gate = Gate::default();
@@ -112,7 +122,7 @@ fn copy(from: &Path, to: &Path) {
 fn killed_at_each_request(#[case] staging: bool, #[case] step: usize) {
     let (release, mut daemon) = Release::new(staging);
     let (bench, there) = (&release.bench, release.registry.host());
-    let gate = release.hold(0);
+    let gate = release.hold_the_first();
     let commit = bench.push("second\n");
     gate.wait_came();
     daemon.kill_9();
