@@ -137,6 +137,9 @@ impl Daemon {
             stop: Cancel::new(),
             last: job.attempts + 1 >= self.config.retry.attempts,
         };
+        if attempt.resume.is_none() && attempt.n > 1 {
+            self.tidy_earlier(&attempt);
+        }
         let abandoned = attempt
             .resume
             .as_ref()
@@ -176,6 +179,17 @@ impl Daemon {
             // The loop is there for as long as an attempt is.
             let _ = tell.send(Happening::AttemptEnded { job: id, finished });
         });
+    }
+
+    /// What earlier attempts left for a release is of no use to one that builds again.
+    fn tidy_earlier(&self, attempt: &Attempt) {
+        let Ok(Some(record)) = self.store.job(attempt.job) else {
+            return;
+        };
+        let (project, reference) = (&record.job.project, &record.job.reference);
+        for earlier in record.attempts.iter().filter(|earlier| earlier.dir != attempt.dir) {
+            pipeline::tidy(&self.layout.running(project, reference, &earlier.dir), true);
+        }
     }
 
     /// What the project's images were when they were last found good, if a job of it compares with that.
@@ -273,7 +287,7 @@ impl Daemon {
         });
     }
 
-    /// Takes the `.tmp` off a job whose success is on record. What a crash leaves undone here, the next start does.
+    /// Takes what waited for a release, and the `.tmp`, off a job whose success is on record. What a crash leaves undone here, the next start does.
     pub(super) fn publish(&self, record: &JobRecord) {
         let job = &record.job;
         let Some(attempt) = record.attempts.last() else {
@@ -285,6 +299,7 @@ impl Daemon {
             .map_err(DaemonError::from)
             .and_then(|newest| {
                 let (project, reference) = (&job.project, &job.reference);
+                pipeline::tidy(&self.layout.running(project, reference, &attempt.dir), true);
                 workdir::settle(&self.layout, project, reference, &attempt.dir, newest).map_err(DaemonError::from)
             });
         if let Err(error) = published {
@@ -400,13 +415,11 @@ impl Daemon {
                     }
                 }
                 JobState::Done(Outcome::Skipped) => {
+                    self.tidy_last(job);
                     tracing::debug!(job = job.id.0, %project, %reference, commit, why = job.cause, "skipped");
                 }
                 JobState::Done(outcome) => {
-                    // One that was cancelled while it waited for its next attempt may have left what that needed.
-                    if let Some(directory) = self.last_directory(job) {
-                        pipeline::tidy(&directory, true);
-                    }
+                    self.tidy_last(job);
                     tracing::info!(job = job.id.0, %project, %reference, commit, why = job.note, "{outcome}");
                 }
                 JobState::Queued { .. } => {

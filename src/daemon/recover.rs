@@ -94,7 +94,14 @@ impl Daemon {
         Some(self.layout.running(&job.project, &job.reference, &attempt.dir))
     }
 
-    /// A crash between the outcome's record and the rename.
+    /// Takes away what the last attempt of a job that has ended left for a later one.
+    pub(super) fn tidy_last(&self, job: &Job) {
+        if let Some(directory) = self.last_directory(job) {
+            tidy(&directory, true);
+        }
+    }
+
+    /// A crash between the outcome's record and what it means on disk.
     fn settle_directories(&self) {
         let filter = JobFilter {
             newest: Some(LOOK_BACK),
@@ -103,8 +110,10 @@ impl Daemon {
         match self.store.jobs(&filter) {
             Ok(records) => {
                 for record in records {
-                    if record.job.state == JobState::Done(Outcome::Succeeded) {
-                        self.publish(&record);
+                    match record.job.state {
+                        JobState::Done(Outcome::Succeeded) => self.publish(&record),
+                        JobState::Done(_) => self.tidy_last(&record.job),
+                        _ => {}
                     }
                 }
             }

@@ -14,14 +14,14 @@ impl Attempt<'_> {
     pub(super) async fn close(&mut self, result: &Result<(), (Step, Failure)>) {
         self.report.results(&self.results);
         let Err((step, failure)) = result else {
-            tidy(&self.directory, true);
+            self.tidy();
             self.report.done(Outcome::Succeeded, None, false);
             self.write_report();
             return;
         };
         if failure.kind == FailureKind::Waiting {
             // What was said of it stands in the log. All that a later part of the attempt needs stays.
-            tidy(&self.directory, !self.announced);
+            self.tidy();
             self.report.waiting();
             self.write_report();
             return;
@@ -29,7 +29,7 @@ impl Attempt<'_> {
         let interrupted = failure.kind == FailureKind::Cancelled && self.work.stop.is_asked();
         let will_retry = failure.kind == FailureKind::Errored
             && (self.is_half_released() || !self.work.last && !self.work.cancel.is_asked());
-        tidy(&self.directory, !self.announced || !interrupted && !will_retry);
+        self.tidy();
         if matches!(step, Step::Pull | Step::Build | Step::Test | Step::Run) && failure.kind != FailureKind::Failed {
             self.remove_containers().await;
         }
@@ -53,6 +53,11 @@ impl Attempt<'_> {
         {
             self.error_callback(argv, *step, failure, outcome).await;
         }
+    }
+
+    /// Of what was announced, the record says that it is finished from what waits here, until this end is on record too.
+    fn tidy(&self) {
+        tidy(&self.directory, !self.announced);
     }
 
     async fn error_callback(&mut self, argv: &[String], step: Step, failure: &Failure, outcome: Outcome) {

@@ -175,6 +175,35 @@ fn killed_at_each_request(#[case] staging: bool, #[case] step: usize) {
     assert!(halves > 0);
 }
 
+/// The last moment at which a daemon may die: the attempt is over, and its end is not on record.
+#[rstest]
+#[case::of_an_archive(false)]
+#[case::of_what_was_staged(true)]
+fn killed_before_the_end_is_on_record(#[case] staging: bool) {
+    let (release, mut daemon) = Release::new(staging);
+    let bench = &release.bench;
+    let gate = release.hold_second_tag();
+    let commit = bench.push("second\n");
+    gate.wait_came();
+    let digest = release.planned();
+    let db = rusqlite::Connection::open(bench.site.workdir.join("pipelined.db")).unwrap();
+    db.busy_timeout(SOON).unwrap();
+    db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    release.proxy.set(|_| None);
+    gate.open();
+    let report = bench.running(&commit).join("build.json");
+    wait_for_state("the end of the attempt", SOON, || {
+        let report = std::fs::read_to_string(&report).unwrap_or_default();
+        let over = report.contains("\"succeeded\"");
+        over.then_some(()).ok_or(report)
+    });
+    daemon.kill_9();
+    db.execute_batch("ROLLBACK").unwrap();
+    drop(daemon);
+    let _daemon = bench.site.start();
+    release.finished(&commit, &digest, 1, "at the end");
+}
+
 /// What a release needs is gone when it goes on: it is built anew, and both tags are the same again.
 #[rstest]
 fn what_waits_is_removed_meanwhile(#[values("", ".release/p.tar")] gone: &str) {
