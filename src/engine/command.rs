@@ -3,7 +3,7 @@
 use super::hold::Held;
 use super::probe::EngineInfo;
 use crate::config::EngineKind;
-use crate::model::{Failure, Step};
+use crate::model::{ENGINE_VARIABLES, Failure, Step};
 use crate::process::{Captured, Runner};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -16,26 +16,10 @@ const ANSWER_LIMIT: usize = 16 << 20;
 /// How long a question to the engine's own storage may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(60);
 
-/// What decides which storage or which server a command talks to; a project's `env` may set it.
-const DECIDING: [&str; 12] = [
-    "CONTAINERS_CONF",
-    "CONTAINERS_STORAGE_CONF",
-    "CONTAINER_CONNECTION",
-    "CONTAINER_HOST",
-    "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
-    "DOCKER_HOST",
-    "HOME",
-    "STORAGE_DRIVER",
-    "STORAGE_OPTS",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-];
-
 /// Of some variables, those that decide which storage or which server the engine talks to.
 pub fn deciding(env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     env.into_iter()
-        .filter(|(name, _)| DECIDING.iter().any(|d| name == d))
+        .filter(|(name, _)| ENGINE_VARIABLES.iter().any(|d| name == d))
         .collect()
 }
 
@@ -133,5 +117,5 @@ impl Engine {
 }
 
 fn key(runner: &Runner) -> Vec<Option<OsString>> {
-    DECIDING.iter().map(|name| runner.variable(name)).collect()
+    ENGINE_VARIABLES.iter().map(|name| runner.variable(name)).collect()
 }

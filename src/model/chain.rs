@@ -28,6 +28,23 @@ pub struct Links {
     pub failed: Option<(CommitId, JobId, Outcome)>,
 }
 
+impl Links {
+    /// What decides the edges of the graph, to be compared.
+    pub fn edges(&self) -> impl PartialEq + '_ {
+        let Self {
+            commit: _,
+            bases,
+            siblings,
+            targets,
+            remotes,
+            default,
+            needs: _,
+            failed: _,
+        } = self;
+        (bases, siblings, targets, remotes, default)
+    }
+}
+
 /// What an attempt has learned from its checkout, before it builds anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Learned {

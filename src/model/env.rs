@@ -33,6 +33,22 @@ pub const JOB_VARIABLES: &[&str] = &[
 /// What only callbacks see.
 pub const CALLBACK_VARIABLES: &[&str] = &["BUILD_OUTCOME", "BUILD_STEP", "BUILD_ERROR"];
 
+/// What decides which storage or which server a command talks to; a project's `env` may set it.
+pub const ENGINE_VARIABLES: [&str; 12] = [
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "CONTAINER_CONNECTION",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "HOME",
+    "STORAGE_DRIVER",
+    "STORAGE_OPTS",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+];
+
 /// Whether a job alone says what this variable is, or that it is not set: whatever the config says, and whatever job the
 /// daemon itself may have been started from.
 pub fn is_job_variable(name: &str) -> bool {

@@ -1,9 +1,10 @@
 //! Which image stands on which: a graph over all projects, with its circles found.
 
-use super::{ImageRef, Node};
+use super::{ImageRef, Node, ProjectName, RefName};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why one image stands on another.
@@ -96,6 +97,14 @@ impl Graph {
     /// The place of a node.
     pub fn place(&self, node: &Node) -> Option<usize> {
         self.nodes.binary_search(node).ok()
+    }
+
+    /// The places of all images of a ref.
+    pub fn of_ref(&self, project: &ProjectName, reference: &RefName) -> Range<usize> {
+        let of = |node: &Node| (&node.project, &node.reference).cmp(&(project, reference));
+        let first = self.nodes.partition_point(|node| of(node).is_lt());
+        let after = self.nodes.partition_point(|node| of(node).is_le());
+        first..after
     }
 
     /// What a node stands on, and why, its own circle included.
@@ -222,7 +231,7 @@ impl Memo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImageName, ProjectName, RefName};
+    use crate::model::ImageName;
     use proptest::prelude::*;
 
     fn graph(count: usize, edges: &[(usize, usize)]) -> Graph {

@@ -333,6 +333,14 @@ pub struct Hinted {
 }
 
 impl Standing {
+    /// What it is known by under one of its references: the digest of its manifest, in an engine's storage its id.
+    pub fn known_at(&self, reference: &ImageRef) -> Option<&Digest> {
+        match reference.is_local() {
+            true => self.id.as_ref(),
+            false => self.digest.as_ref(),
+        }
+    }
+
     /// What it is known by where it was released: the digest of its manifest, in an engine's storage its id.
     pub fn known_by(&self) -> Option<&Digest> {
         match self.released.iter().any(|reference| !reference.is_local()) {

@@ -289,15 +289,9 @@ impl<'a> Sight<'a> {
 
     /// The nodes that a job builds.
     pub(super) fn nodes_of<'b>(&'b self, job: &'b Job) -> impl Iterator<Item = usize> + 'b {
-        let nodes = self.ours.graph.nodes();
-        let first = nodes.partition_point(|node| (&node.project, &node.reference) < (&job.project, &job.reference));
-        let of_ref = nodes[first..]
-            .iter()
-            .take_while(|node| node.project == job.project && node.reference == job.reference);
-        of_ref
-            .enumerate()
-            .filter(|(_, node)| covers(job, node))
-            .map(move |(at, _)| first + at)
+        let graph = &self.ours.graph;
+        let of_ref = graph.of_ref(&job.project, &job.reference);
+        of_ref.filter(|place| covers(job, &graph.nodes()[*place]))
     }
 
     /// The jobs upstream of one that may yet release something, the nearest ones: those above them are theirs to wait for.

@@ -5,7 +5,8 @@
 
 use crate::config::{Config, EnvLayer, Image, Project, Upstream};
 use crate::model::{
-    Edge, EdgeKind, Graph, ImageName, ImageRef, Links, Node, ProjectName, RefKind, RefName, Standing, State, remote_key,
+    ENGINE_VARIABLES, Edge, EdgeKind, Graph, ImageName, ImageRef, Links, Node, ProjectName, RefKind, RefName, Standing,
+    State, remote_key,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,22 +22,6 @@ struct Found<'a> {
     counts: bool,
     is_expected: bool,
 }
-
-/// Variables that decide which storage an engine has.
-const STORAGE: [&str; 12] = [
-    "CONTAINERS_CONF",
-    "CONTAINERS_STORAGE_CONF",
-    "CONTAINER_CONNECTION",
-    "CONTAINER_HOST",
-    "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
-    "DOCKER_HOST",
-    "HOME",
-    "STORAGE_DRIVER",
-    "STORAGE_OPTS",
-    "XDG_DATA_HOME",
-    "XDG_RUNTIME_DIR",
-];
 
 /// The graph of all that is followed.
 pub fn graph(state: &State, config: &Config) -> Graph {
@@ -241,7 +226,9 @@ fn storage(project: &Project) -> BTreeMap<&str, &str> {
     let mut storage = BTreeMap::new();
     for layer in &project.env {
         if let EnvLayer::Table(table) = layer {
-            let deciding = table.iter().filter(|(name, _)| STORAGE.contains(&name.as_str()));
+            let deciding = table
+                .iter()
+                .filter(|(name, _)| ENGINE_VARIABLES.contains(&name.as_str()));
             storage.extend(deciding.map(|(name, value)| (name.as_str(), value.as_str())));
         }
     }

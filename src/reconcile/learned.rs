@@ -101,18 +101,7 @@ impl Turn<'_> {
 
     pub(super) fn put_links(&mut self, node: &Node, links: Option<Links>) {
         let before = self.state.updates.links.get(node);
-        let edges = |links: &Links| {
-            let Links {
-                bases,
-                siblings,
-                targets,
-                remotes,
-                default,
-                ..
-            } = links.clone();
-            (bases, siblings, targets, remotes, default)
-        };
-        let is_other = before.map(edges) != links.as_ref().map(edges);
+        let is_other = before.map(Links::edges) != links.as_ref().map(Links::edges);
         if is_other {
             self.reconsider_below(node);
         }
@@ -136,15 +125,8 @@ impl Turn<'_> {
     /// The same of all images of a ref.
     pub(super) fn reconsider_below_ref(&mut self, project: &ProjectName, reference: &RefName) {
         let graph = self.graph();
-        let nodes = graph.nodes();
-        let first = nodes.partition_point(|node| (&node.project, &node.reference) < (project, reference));
-        let of_ref = nodes[first..]
-            .iter()
-            .take_while(|node| node.project == *project && node.reference == *reference);
-        for place in of_ref.enumerate().map(|(at, _)| first + at) {
-            self.reconsider
-                .extend(graph.downs(place).map(|down| nodes[down].clone()));
-        }
+        let downs = graph.of_ref(project, reference).flat_map(|place| graph.downs(place));
+        self.reconsider.extend(downs.map(|down| graph.nodes()[down].clone()));
     }
 
     /// What a job builds on, and the atomic wave that this makes it a part of.

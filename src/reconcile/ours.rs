@@ -4,7 +4,9 @@
 
 use super::handle::Turn;
 use crate::config::Config;
-use crate::model::{BaseKey, CommitId, Digest, Graph, ImageRef, JobId, Node, ReleaseStage, State, Updates};
+use crate::model::{
+    BaseKey, CommitId, Digest, Graph, ImageRef, JobId, Needed, Node, ReleaseStage, Standing, State, Updates,
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -118,20 +120,9 @@ impl Ours {
             });
         }
         let standing = updates.standings.get(provider)?;
-        let job = standing.job.filter(|_| standing.released.contains(reference))?;
-        let digest = match reference.is_local() {
-            true => &standing.id,
-            false => &standing.digest,
-        };
-        Some(At {
-            digest: Some(digest.clone()?),
-            alike: standing.alike.clone(),
-            commit: standing.commit.clone(),
-            job,
-            wave: standing.wave.unwrap_or(job),
-            since: standing.since,
-            held: None,
-        })
+        let digest = standing.known_at(reference)?;
+        let is_there = standing.released.contains(reference);
+        is_there.then(|| At::of(standing, Some(digest))).flatten()
     }
 
     /// Whether whoever is released there is the image itself, or stands on it.
@@ -160,16 +151,7 @@ impl Ours {
             });
         }
         if let Some(standing) = updates.standings.get(upstream) {
-            let job = standing.job?;
-            return Some(At {
-                digest: standing.known_by().cloned(),
-                alike: standing.alike.clone(),
-                commit: standing.commit.clone(),
-                job,
-                wave: standing.wave.unwrap_or(job),
-                since: standing.since,
-                held: None,
-            });
+            return At::of(standing, standing.known_by());
         }
         updates.things.get(upstream).map(|thing| At {
             digest: None,
@@ -179,6 +161,24 @@ impl Ours {
             wave: thing.wave,
             since: thing.since,
             held: None,
+        })
+    }
+
+    /// Whether a look at a base that says otherwise than our own release was begun before that, and so does not count.
+    pub(super) fn is_too_old(
+        &self,
+        base: &BaseKey,
+        head: &Digest,
+        asked: Option<Timestamp>,
+        updates: &Updates,
+    ) -> bool {
+        let providers = self.graph.providers(&base.reference).iter();
+        let nodes = providers.map(|place| &self.graph.nodes()[*place]);
+        let mut released = nodes.filter_map(|node| updates.standings.get(node));
+        released.any(|standing| {
+            let at = standing.known_at(&base.reference);
+            let is_ours = standing.job.is_some() && standing.released.contains(&base.reference);
+            is_ours && at != Some(head) && asked.is_none_or(|asked| asked <= standing.since)
         })
     }
 
@@ -194,6 +194,35 @@ impl Ours {
 }
 
 impl At {
+    /// Of what is released; none of what was built elsewhere.
+    fn of(standing: &Standing, digest: Option<&Digest>) -> Option<Self> {
+        let job = standing.job?;
+        Some(Self {
+            digest: digest.cloned(),
+            alike: standing.alike.clone(),
+            commit: standing.commit.clone(),
+            job,
+            wave: standing.wave.unwrap_or(job),
+            since: standing.since,
+            held: None,
+        })
+    }
+
+    /// Whether this is what was relied on, by content; of a project without images by its commit.
+    pub(super) fn is_what_was_needed(&self, needed: &Needed) -> bool {
+        match (&self.digest, &needed.digest) {
+            (Some(_), Some(digest)) => self.is(std::slice::from_ref(digest), None),
+            (None, None) => needed.commit.as_ref() == Some(&self.commit),
+            _ => false,
+        }
+    }
+
+    /// By which it counts among inputs: its digest; of a project without images its commit.
+    pub(super) fn as_input(&self) -> String {
+        let digest = self.digest.as_ref().map(ToString::to_string);
+        digest.unwrap_or_else(|| self.commit.to_string())
+    }
+
     /// Whether this is what was used, by digest or by content.
     pub fn is(&self, digests: &[Digest], id: Option<&Digest>) -> bool {
         let known = || self.digest.iter().chain(&self.alike);
@@ -214,28 +243,5 @@ impl Turn<'_> {
     pub(super) fn ours(&mut self) -> Ours {
         let graph = self.graph();
         Ours::new(self.state, graph)
-    }
-}
-
-impl Ours {
-    /// Whether a look at a base that says otherwise than our own release was begun before that, and so does not count.
-    pub(super) fn is_too_old(
-        &self,
-        base: &BaseKey,
-        head: &Digest,
-        asked: Option<Timestamp>,
-        updates: &Updates,
-    ) -> bool {
-        let providers = self.graph.providers(&base.reference).iter();
-        let nodes = providers.map(|place| &self.graph.nodes()[*place]);
-        let mut released = nodes.filter_map(|node| updates.standings.get(node));
-        released.any(|standing| {
-            let at = match base.reference.is_local() {
-                true => &standing.id,
-                false => &standing.digest,
-            };
-            let is_ours = standing.job.is_some() && standing.released.contains(&base.reference);
-            is_ours && at.as_ref() != Some(head) && asked.is_none_or(|asked| asked <= standing.since)
-        })
     }
 }

@@ -13,7 +13,7 @@ use super::things::{Change, failed_first, stale};
 use super::tries::{held, tip_key};
 use crate::config::Image;
 use crate::model::{
-    BaseKey, CommitId, Graph, ImageName, JobId, JobState, Mode, Node, ProjectName, Reason, Rebuild, RefName, Standing,
+    BaseKey, CommitId, ImageName, JobId, JobState, Mode, Node, ProjectName, Reason, Rebuild, RefName, Standing,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,7 +165,7 @@ impl Turn<'_> {
         let below = match scope {
             Scope::Below(nodes) => below(nodes, &sight),
             Scope::All => (0..ours.graph.nodes().len()).collect(),
-            Scope::Ref(project, reference) => of_ref(&ours.graph, project, reference),
+            Scope::Ref(project, reference) => ours.graph.of_ref(project, reference).collect(),
             Scope::Base(_) | Scope::Node(_) => Vec::new(),
         };
         for place in below {
@@ -412,16 +412,6 @@ impl Turn<'_> {
         let place = (node.project.clone(), node.reference.clone(), commit.clone());
         Ok((place, *job))
     }
-}
-
-/// The images of a ref.
-fn of_ref(graph: &Graph, project: &ProjectName, reference: &RefName) -> Vec<usize> {
-    let nodes = graph.nodes();
-    let first = nodes.partition_point(|node| (&node.project, &node.reference) < (project, reference));
-    let own = nodes[first..]
-        .iter()
-        .take_while(|node| node.project == *project && node.reference == *reference);
-    own.enumerate().map(|(at, _)| first + at).collect()
 }
 
 /// These nodes, and what stands on those of them that do not change themselves: what waited for something above may not

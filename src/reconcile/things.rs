@@ -20,17 +20,8 @@ pub(super) fn stale(node: &Node, state: &State, ours: &Ours) -> Option<(String, 
         let Some(Some(at)) = ours.needed(node, &needed.node, &state.updates) else {
             continue;
         };
-        let is_same = match (&at.digest, &needed.digest) {
-            (Some(_), Some(digest)) => at.is(std::slice::from_ref(digest), None),
-            (None, None) => needed.commit.as_ref() == Some(&at.commit),
-            _ => false,
-        };
-        let now = at
-            .digest
-            .as_ref()
-            .map_or_else(|| at.commit.to_string(), ToString::to_string);
-        key.push(format!("{} {now}", used.name));
-        if !is_same {
+        key.push(format!("{} {}", used.name, at.as_input()));
+        if !at.is_what_was_needed(needed) {
             changes.push(Change {
                 name: used.name.clone(),
                 job: at.job,

@@ -2,8 +2,7 @@
 //!
 //! Trouble with a check is never "nothing new": what could not be seen is unknown.
 
-use super::judge::Watched;
-use super::judge::{BaseVerdict, Own, base_key, used};
+use super::judge::{BaseVerdict, Own, Watched, base_key, used};
 use super::ours::{At, Ours};
 use crate::model::{
     BaseKey, BaseUsed, EdgeKind, Evidence, ImageName, JobId, Look, Needed, Node, Standing, Updates, full_name,
@@ -166,12 +165,7 @@ fn needed_verdict(node: &Node, needed: &Needed, updates: &Updates, ours: &Ours) 
     let Some(Some(at)) = ours.needed(node, &needed.node, updates) else {
         return (BaseVerdict::Fixed, was);
     };
-    let is_same = match (&at.digest, &needed.digest) {
-        (Some(_), Some(digest)) => at.is(std::slice::from_ref(digest), None),
-        (None, None) => needed.commit.as_ref() == Some(&at.commit),
-        _ => false,
-    };
-    moved_need(&at, is_same, was)
+    moved_need(&at, at.is_what_was_needed(needed), was)
 }
 
 fn moved_need(at: &At, is_same: bool, was: Option<String>) -> (BaseVerdict, Option<String>) {
@@ -188,11 +182,7 @@ fn moved_need(at: &At, is_same: bool, was: Option<String>) -> (BaseVerdict, Opti
         counts: true,
         own: Some(own(at)),
     };
-    let to = at
-        .digest
-        .as_ref()
-        .map_or_else(|| at.commit.to_string(), ToString::to_string);
-    (verdict, Some(to))
+    (verdict, Some(at.as_input()))
 }
 
 /// What is relied on since the image was built last: it was not recorded then, so only what was built since counts.

@@ -8,10 +8,25 @@ use super::above::{Above, Freshness, Sight, is_held};
 use super::event::Effect;
 use super::handle::Turn;
 use crate::config::Chain;
-use crate::model::{Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::model::{ImageName, Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name};
+use std::collections::BTreeSet;
 
 impl Turn<'_> {
+    /// A plan is announced.
+    pub(super) fn releasing(&mut self, id: JobId, mut plan: ReleasePlan) {
+        if !self.state.jobs.get(&id).is_some_and(|job| job.is_running()) {
+            return;
+        }
+        match self.stage(id, &plan) {
+            Ok(stage) => plan.stage = stage,
+            Err((again, why)) => return self.decision.effects.push(Effect::Refuse { job: id, again, why }),
+        }
+        if self.state.releasing.get(&id) != Some(&plan) {
+            self.state.releasing.insert(id, plan.clone());
+            self.decision.writes.push(Write::Releasing { job: id, plan });
+        }
+    }
+
     /// Whether the references of a job may move now, or with its wave. Why not at all, if its wave has failed, and
     /// whether it is to be built again then.
     fn stage(&mut self, id: JobId, plan: &ReleasePlan) -> Result<ReleaseStage, (bool, String)> {
@@ -66,16 +81,21 @@ impl Turn<'_> {
 
     /// The attempt of a job has brought its content to all of its places.
     pub(super) fn hold(&mut self, id: JobId) {
-        let Some(plan) = self.state.releasing.get_mut(&id) else {
-            return;
-        };
-        plan.stage = ReleaseStage::Held;
-        let plan = plan.clone();
-        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put_stage(id, ReleaseStage::Held);
         self.put(id, |job| {
             job.state = JobState::Queued { not_before: None };
             job.note = "it is built, and waits for the rest of its wave".to_owned();
         });
+    }
+
+    /// How far a release has come that is on record.
+    fn put_stage(&mut self, id: JobId, stage: ReleaseStage) {
+        let Some(plan) = self.state.releasing.get_mut(&id) else {
+            return;
+        };
+        plan.stage = stage;
+        let plan = plan.clone();
+        self.decision.writes.push(Write::Releasing { job: id, plan });
     }
 
     /// Ends the waves of jobs that did not end well.
@@ -142,12 +162,7 @@ impl Turn<'_> {
 
     /// Its last attempt only tells that it is not released.
     fn abandon(&mut self, id: JobId, why: &str) {
-        let Some(plan) = self.state.releasing.get_mut(&id) else {
-            return;
-        };
-        plan.stage = ReleaseStage::Abandoned;
-        let plan = plan.clone();
-        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put_stage(id, ReleaseStage::Abandoned);
         self.put(id, |job| job.note = format!("its wave is not released: {why}"));
     }
 
@@ -169,12 +184,7 @@ impl Turn<'_> {
     }
 
     fn let_go(&mut self, id: JobId) {
-        let Some(plan) = self.state.releasing.get_mut(&id) else {
-            return;
-        };
-        plan.stage = ReleaseStage::Moving;
-        let plan = plan.clone();
-        self.decision.writes.push(Write::Releasing { job: id, plan });
+        self.put_stage(id, ReleaseStage::Moving);
         self.put(id, |job| {
             job.note = "all of its wave is good: it is released".to_owned()
         });
@@ -235,16 +245,16 @@ impl Turn<'_> {
                     && other.id != job.id
                     && !self.state.releasing.contains_key(&other.id)
             });
-            let mut blocked: BTreeMap<JobId, ()> = BTreeMap::new();
+            let mut blocked: BTreeSet<JobId> = BTreeSet::new();
             for other in queued {
                 let images = other.rebuild.iter().flat_map(|rebuild| rebuild.images.keys());
                 let mut places = images.filter_map(|image| graph.place(&node_of(other, image)));
                 if places.any(|place| below.contains(&place)) {
-                    blocked.insert(other.id, ());
+                    blocked.insert(other.id);
                 }
             }
             let why = format!("blocked: job {} of {} did not succeed", job.id, self.name_of(&job));
-            for id in blocked.into_keys() {
+            for id in blocked {
                 self.end(id, Outcome::Skipped, why.clone());
             }
         }
@@ -258,27 +268,11 @@ enum Rest {
     Failed(String),
 }
 
-pub(super) fn node_of(job: &Job, image: &crate::model::ImageName) -> Node {
+/// An image of a job's ref.
+pub(super) fn node_of(job: &Job, image: &ImageName) -> Node {
     Node {
         project: job.project.clone(),
         reference: job.reference.clone(),
         image: image.clone(),
-    }
-}
-
-impl Turn<'_> {
-    /// A plan is announced.
-    pub(super) fn releasing(&mut self, id: JobId, mut plan: ReleasePlan) {
-        if !self.state.jobs.get(&id).is_some_and(|job| job.is_running()) {
-            return;
-        }
-        match self.stage(id, &plan) {
-            Ok(stage) => plan.stage = stage,
-            Err((again, why)) => return self.decision.effects.push(Effect::Refuse { job: id, again, why }),
-        }
-        if self.state.releasing.get(&id) != Some(&plan) {
-            self.state.releasing.insert(id, plan.clone());
-            self.decision.writes.push(Write::Releasing { job: id, plan });
-        }
     }
 }

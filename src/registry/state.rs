@@ -7,7 +7,7 @@ use super::limits::Deadlines;
 use super::secret::Secret;
 use super::words::LimitReading;
 use super::{RegistryError, tls};
-use crate::config::RegistrySettings;
+use crate::config::{RegistrySettings, is_loopback};
 use jiff::Timestamp;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -216,17 +216,6 @@ impl State {
             return None;
         }
         Some((wait, until))
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback()),
-        None => false,
     }
 }
 

@@ -94,6 +94,13 @@ impl Ended {
 }
 
 impl Scene {
+    /// A callback that writes a line with these variables to the file `name` at each call.
+    pub fn teller(&self, name: &str, variables: &str) -> String {
+        let scratch = &self.bench.scratch;
+        let body = format!("echo \"{variables}\" >>{}", scratch.join(name).display());
+        scratch.script(format!("{name}.sh"), &body).display().to_string()
+    }
+
     /// The project `p` with this Containerfile, in which `HOST` is the registry.
     pub fn new(containerfile: &str) -> Self {
         let bench = Bench::new("FROM scratch\nCOPY data /data\n");

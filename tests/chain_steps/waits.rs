@@ -11,16 +11,7 @@ const IMAGE: &str =
 
 /// With callbacks that count their calls in files of these names.
 fn project(scene: &Scene) -> String {
-    let count = |name: &str| {
-        let file = scene.bench.scratch.join(name);
-        let body = format!("echo \"$BUILD_WAVE $BUILD_OUTCOME\" >>{}", file.display());
-        scene
-            .bench
-            .scratch
-            .script(format!("{name}.sh"), &body)
-            .display()
-            .to_string()
-    };
+    let count = |name: &str| scene.teller(name, "$BUILD_WAVE $BUILD_OUTCOME");
     IMAGE
         .replace("PREPARE", &count("prepared"))
         .replace("ERROR", &count("erred"))

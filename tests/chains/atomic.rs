@@ -3,6 +3,7 @@
 use crate::scene::{Farm, ROOT, on, wants};
 use crate::support::scratch::{SOON, wait_for_state};
 use crate::support::servers::faults::{Fault, Gate};
+use std::path::PathBuf;
 
 const ALL: [&str; 3] = ["base", "ruby", "app"];
 
@@ -59,8 +60,9 @@ fn assert_moved_last(farm: &Farm) {
     assert_eq!(late.count(), 0, "{requests:#?}");
 }
 
-#[test]
-fn all_at_once() {
+/// A wave of which the last image is kept from its end as long as a file stands: with what was released before it, and that
+/// file.
+fn held() -> (Farm, Vec<Option<String>>, PathBuf) {
     let mut farm = farm();
     let (holder, stands) = farm.holder("app");
     farm.project("app", &holder);
@@ -70,6 +72,12 @@ fn all_at_once() {
     std::fs::write(&stands, "").unwrap();
     farm.change("base", "2\n");
     wait_held(&farm, 2);
+    (farm, before, stands)
+}
+
+#[test]
+fn all_at_once() {
+    let (mut farm, before, stands) = held();
     assert_eq!(farm.all_at(&ALL), before, "{}", farm.story());
     assert_eq!(farm.proxy.count("PUT", "/manifests/1"), 0);
     // What is held is so after the power went, and nothing of it is built again.
@@ -173,14 +181,7 @@ fn what_began_to_move_is_finished() {
 /// Nothing that does not belong to the wave is in its way, and it is in nobody's.
 #[test]
 fn an_end_by_hand_ends_all_of_it() {
-    let mut farm = farm();
-    let (holder, stands) = farm.holder("app");
-    farm.project("app", &holder);
-    released(&mut farm);
-    let before = farm.all_at(&ALL);
-    std::fs::write(&stands, "").unwrap();
-    farm.change("base", "2\n");
-    wait_held(&farm, 2);
+    let (farm, before, stands) = held();
     farm.wait("the last one to run", |jobs| {
         jobs.iter()
             .find(|job| job.project == "app" && job.state == "running")
@@ -203,14 +204,7 @@ fn an_end_by_hand_ends_all_of_it() {
 
 #[test]
 fn a_newer_commit_while_it_is_held() {
-    let mut farm = farm();
-    let (holder, stands) = farm.holder("app");
-    farm.project("app", &holder);
-    released(&mut farm);
-    let before = farm.all_at(&ALL);
-    std::fs::write(&stands, "").unwrap();
-    farm.change("base", "2\n");
-    wait_held(&farm, 2);
+    let (farm, before, stands) = held();
     let newest = farm.change("base", "3\n");
     farm.wait("the newer commit", |jobs| {
         jobs.iter().any(|job| job.commit == newest).then_some(())
