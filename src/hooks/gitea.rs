@@ -1,7 +1,8 @@
 //! The hooks of Gitea and Forgejo, signed in one of three ways.
 
-use super::payload::json;
+use super::payload::{host, image, json, read};
 use super::{Headers, Hint, HookError, github, signature};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// Headers that name the event; old releases have only the later ones.
@@ -21,5 +22,43 @@ pub(super) fn is_genuine(secret: &[u8], headers: Headers<'_>, body: &[u8]) -> bo
 
 pub(super) fn hints(headers: Headers<'_>, body: &[u8]) -> Result<BTreeSet<Hint>, HookError> {
     let event = EVENTS.iter().find_map(|name| headers.get(name));
-    github::of_event(event, headers, body)
+    if event != Some("package") {
+        return github::of_event(event, headers, body);
+    }
+    let payload: Payload = read(&json(headers, body))?;
+    Ok(payload.package.and_then(Package::image).into_iter().collect())
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(default)]
+    package: Option<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    owner: Option<Owner>,
+    name: Option<String>,
+    version: Option<String>,
+    html_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    login: Option<String>,
+}
+
+impl Package {
+    /// The registry is where the forge is.
+    fn image(self) -> Option<Hint> {
+        let is_container = self.kind.as_deref() == Some("container");
+        let (owner, name, tag) = (self.owner?.login?, self.name?, self.version?);
+        // Those without a tag are parts of one that has one.
+        let is_tagged = !tag.contains(':');
+        let path = format!("{}/{}:{tag}", owner.to_lowercase(), name.to_lowercase());
+        let image = image(host(self.html_url.as_deref()?)?, &path);
+        image.filter(|_| is_container && is_tagged).map(Hint::Image)
+    }
 }

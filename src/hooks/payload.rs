@@ -1,7 +1,7 @@
 //! What the JSON of several senders has in common.
 
 use super::{Headers, Hint, HookError};
-use crate::model::remote_key;
+use crate::model::{ImageRef, remote_key};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -32,4 +32,16 @@ pub(super) fn remotes<'a>(urls: impl IntoIterator<Item = Option<&'a String>>) ->
     urls.filter(|url| !url.trim().is_empty() && url.len() <= LONGEST)
         .map(|url| Hint::Remote(remote_key(url)))
         .collect()
+}
+
+/// What a registry has under this host. A host without a dot or a port would be a path on Docker Hub.
+pub(super) fn image(host: &str, path: &str) -> Option<ImageRef> {
+    let image = ImageRef::parse(&format!("{host}/{path}")).ok()?;
+    (image.registry() == host && !image.is_local()).then_some(image)
+}
+
+/// The host of a URL, with its port.
+pub(super) fn host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split('/').next()
 }

@@ -2,7 +2,7 @@
 //!
 //! A registry does not know under which name the world has it: it tells by which it was asked, and an URL.
 
-use super::payload::read;
+use super::payload::{host, image, read};
 use super::{Headers, Hint, HookError, signature};
 use crate::model::ImageRef;
 use serde::Deserialize;
@@ -64,22 +64,13 @@ fn images(event: &Event) -> Vec<ImageRef> {
         _ => return Vec::new(),
     };
     let asked = event.request.as_ref().and_then(|request| request.host.as_deref());
-    let hosts: BTreeSet<&str> = asked.into_iter().chain(target.host()).collect();
-    let image = |host: &str| {
-        let image = ImageRef::parse(&format!("{host}/{repository}{name}")).ok()?;
-        // A host without a dot or a port would be a path on Docker Hub.
-        (image.registry() == host && !image.is_local()).then_some(image)
-    };
-    hosts.into_iter().filter_map(image).collect()
+    let hosts: BTreeSet<&str> = asked.into_iter().chain(target.url.as_deref().and_then(host)).collect();
+    let path = format!("{repository}{name}");
+    hosts.into_iter().filter_map(|host| image(host, &path)).collect()
 }
 
 impl Target {
     fn is_blob(&self) -> bool {
         self.media_type.as_deref() == Some("application/octet-stream")
-    }
-
-    fn host(&self) -> Option<&str> {
-        let (_, rest) = self.url.as_deref()?.split_once("://")?;
-        rest.split('/').next()
     }
 }

@@ -18,6 +18,7 @@ macro_rules! fixtures {
 
 fixtures! {
     "gitea-create.json"
+    "gitea-package.json"
     "gitea-push.json"
     "github-create.json"
     "github-delete.json"
@@ -64,8 +65,6 @@ fn gitlab_says(#[case] file: &str, #[case] names: bool) {
 #[case("create", "github-create.json", true)]
 #[case("delete", "github-delete.json", true)]
 #[case("ping", "github-ping.json", false)]
-#[case("registry_package", "github-registry-package.json", false)]
-#[case("package", "github-registry-package.json", false)]
 fn github_says(#[case] event: &str, #[case] file: &str, #[case] names: bool) {
     let body = fixture(file);
     let ruby = remotes(&["github.example.org/images/ruby"]);
@@ -106,6 +105,45 @@ fn gitea_says(#[case] header: &str) {
         heard(Sender::Gitea, &[(header, "issues")], &fixture("gitea-push.json")),
         Ok(Vec::new())
     );
+}
+
+#[test]
+fn github_says_what_was_published() {
+    let body = fixture("github-registry-package.json");
+    let said = |event: &str, body: &[u8]| heard(Sender::Github, &[("x-github-event", event)], body);
+    let expected = Ok(vec![image("ghcr.io/images/ruby:3.3")]);
+    assert_eq!(said("registry_package", &body), expected);
+    let text = String::from_utf8(body).unwrap();
+    let package = text.replace("\"registry_package\"", "\"package\"");
+    assert_eq!(said("package", package.as_bytes()), expected);
+    for url in [
+        "ghcr.io/images/ruby",
+        "ghcr.io/images/ruby:",
+        "ghcr.io",
+        "",
+        "https://npm.pkg.github.com/download/@images/ruby/1.0.0",
+        "images/ruby:3.3",
+    ] {
+        let other = text.replace("ghcr.io/images/ruby:3.3", url);
+        assert_eq!(said("registry_package", other.as_bytes()), Ok(Vec::new()), "{url}");
+    }
+    assert_eq!(said("push", br#"{"registry_package": {}}"#), Ok(Vec::new()));
+}
+
+#[test]
+fn gitea_says_what_was_published() {
+    let text = String::from_utf8(fixture("gitea-package.json")).unwrap();
+    let said = |body: &str| heard(Sender::Gitea, &[("x-gitea-event", "package")], body.as_bytes());
+    assert_eq!(said(&text), Ok(vec![image("forge.example.org:3000/images/ruby:3.3")]));
+    for (from, to) in [
+        ("\"container\"", "\"npm\""),
+        ("\"version\": \"3.3\"", "\"version\": \"sha256:aa\""),
+        ("https://forge.example.org:3000/", "/"),
+        ("\"name\": \"ruby\"", "\"name\": \"\""),
+    ] {
+        assert!(text.contains(from));
+        assert_eq!(said(&text.replace(from, to)), Ok(Vec::new()), "{to}");
+    }
 }
 
 #[test]

@@ -101,11 +101,12 @@ fn a_registry_that_wants_to_be_left_alone_is_and_others_are_not() {
     scene.repository("other").push(&Made::new(&["other"]));
     scene.released();
     scene.rounds_of("other", 1);
-    scene.base().push(&Made::new(&["new"]));
     patient.set(|r| {
         let answer = || Fault::Answer(429, "Retry-After: 3600\r\n".to_owned());
         r.is("HEAD", "/base/").then(answer)
     });
+    // No look may see this one.
+    scene.base().push(&Made::new(&["new"]));
     let told = failing(&scene, "wants to be left alone until ");
     let [last, next, since] = ["last", "next", "failing_since"].map(|name| time(&told[name]));
     assert!(last <= since, "{told}");
