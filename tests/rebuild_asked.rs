@@ -150,6 +150,23 @@ fn code(output: &Output, expected: i32) {
     assert_eq!(output.status.code(), Some(expected), "{out}{err}");
 }
 
+/// What a command that succeeds shows on a terminal.
+#[track_caller]
+fn on_a_terminal(scene: &Scene, command: &str) -> String {
+    let (verb, args) = command.split_once(' ').unwrap();
+    let (program, config) = (env!("CARGO_BIN_EXE_pipelined"), scene.site.config.display());
+    let line = format!("{program} {verb} --config {config} {args}");
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    shown
+}
+
 #[test]
 fn a_chain_is_built_again_in_order_and_a_failure_stops_what_is_below_it() {
     let scene = Scene::new();
@@ -209,18 +226,54 @@ fn a_chain_is_built_again_in_order_and_a_failure_stops_what_is_below_it() {
     assert_eq!(json["wave"], json["jobs"][0]["job"]);
 
     // On a terminal there are bars.
-    let program = env!("CARGO_BIN_EXE_pipelined");
-    let line = format!("{program} rebuild app --wait --config {}", scene.site.config.display());
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .env("TERM", "xterm")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let shown = text(&output.stdout);
-    assert!(output.status.success(), "{shown}");
+    let shown = on_a_terminal(&scene, "rebuild app --wait");
     in_order(&shown, &["running".to_owned(), "succeeded, unchanged".to_owned()]);
     assert!(shown.contains(" of 1 images") && shown.contains('\u{1b}'), "{shown}");
+    builds_are_waited_for_in_the_same_way(&scene);
+}
+
+/// `build --wait`, where base is good and ruby fails.
+fn builds_are_waited_for_in_the_same_way(scene: &Scene) {
+    let job = scene.last() + 1;
+    let output = scene.site.cli(&["build", "base", "--wait"]);
+    code(&output, 0);
+    let words = [format!("job {job} is queued"), format!("base: job {job} succeeded, ")];
+    in_order(&text(&output.stdout), &words);
+    let output = scene.site.cli(&["build", "ruby", "main", "--wait"]);
+    code(&output, 1);
+    let words = [format!("ruby: job {} failed: ", scene.last())];
+    in_order(&text(&output.stdout), &words);
+    let output = scene.site.cli(&["build", "ruby", "--wait", "--json"]);
+    code(&output, 1);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["outcome"], "failed", "what scripts get is the job, as ever");
+
+    std::fs::write(&scene.hold, "").unwrap();
+    let last = scene.last();
+    let waiting = scene.spawn(&["build", "base", "--wait"]);
+    scene.wait_running(last);
+    wait_waits(&waiting);
+    kill(Pid::from_raw(waiting.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let left = waiting.wait_with_output().unwrap();
+    code(&left, 130);
+    let job = last + 1;
+    let words = [
+        "pipelined: the build goes on; follow it with: pipelined status".to_owned(),
+        format!("what runs now: pipelined log base --job {job} -f\n"),
+        format!("cancel it with: pipelined cancel --job {job}\n"),
+    ];
+    in_order(&text(&left.stderr), &words);
+    std::fs::remove_file(&scene.hold).unwrap();
+
+    let shown = on_a_terminal(scene, "build base --wait");
+    in_order(&shown, &["running".to_owned(), "succeeded, ".to_owned()]);
+    assert!(shown.contains(" of 1 images") && shown.contains('\u{1b}'), "{shown}");
+    // Lines that go elsewhere are there, and not on the terminal alone.
+    let file = scene.scratch.join("lines");
+    on_a_terminal(scene, &format!("build base --wait >{}", file.display()));
+    let lines = std::fs::read_to_string(file).unwrap();
+    in_order(&lines, &[format!("base: job {} succeeded, ", scene.last())]);
+    assert!(!lines.contains('\u{1b}'), "{lines}");
 }
 
 #[test]

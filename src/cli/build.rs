@@ -2,25 +2,26 @@
 
 use super::common::{ConfigArgs, Exit};
 use super::follow::must_be_there;
-use super::patience::Patience;
 use super::place::{call, workdir};
 use super::view::JobView;
+use super::wave::Look;
+use super::wave_wait::wait;
 use crate::api::{BuildAsked, Queued};
-use crate::model::JobState;
-use crate::model::{JobId, Outcome, ProjectName};
-use crate::store::{JobRecord, Store};
+use crate::model::{JobState, Outcome, ProjectName};
+use crate::store::Store;
 use crate::workdir::Layout;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How often the record is asked for an outcome.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Build the tip of a ref now, also if it was built before
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Exit codes:
+  0    queued; with --wait: it succeeded
+  1    with --wait: it did not succeed; there is no such ref
+  4    no daemon there
+  130  interrupted while waiting: the build goes on
+
 Examples:
   pipelined build ruby             of the only branch that is followed
   pipelined build ruby v1.0
@@ -33,7 +34,7 @@ pub(super) struct Args {
     reference: Option<String>,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Wait for the outcome; ends with 0 only if it succeeded
+    /// Wait for the outcome, and show how it goes; ends with 0 only if it succeeded
     #[arg(long)]
     wait: bool,
     /// Print the job as JSON
@@ -58,37 +59,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         )?;
     }
     if args.wait {
-        let record = wait(&workdir, job)?;
-        return end(record, &workdir, args.json);
+        let (end, exit) = wait("build", &workdir, args.json, |store| Look::at(store, job))?;
+        if end.is_none() {
+            return Ok(exit.into());
+        }
+        // A job has more to it than its images.
+        let record = must_be_there(&Store::open_read(&workdir)?, job)?;
+        let succeeded = record.job.state == JobState::Done(Outcome::Succeeded);
+        if args.json {
+            let view = JobView::new(record, &Layout::new(&workdir));
+            writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&view)?)?;
+        }
+        return Ok(if succeeded { Exit::Fine } else { Exit::Failed }.into());
     }
     if args.json {
         writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&queued)?)?;
     }
     Ok(Exit::Fine.into())
-}
-
-fn end(record: JobRecord, workdir: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let succeeded = record.job.state == JobState::Done(Outcome::Succeeded);
-    let view = JobView::new(record, &Layout::new(workdir));
-    let mut out = std::io::stdout().lock();
-    if json {
-        writeln!(out, "{}", serde_json::to_string(&view)?)?;
-    } else {
-        writeln!(out, "{} {}: {}", view.title(), view.word(), view.why())?;
-    }
-    Ok(if succeeded { Exit::Fine } else { Exit::Failed }.into())
-}
-
-/// Waits until the job has its outcome, also over a restart of the daemon.
-fn wait(workdir: &Path, id: JobId) -> anyhow::Result<JobRecord> {
-    let store = Store::open_read(workdir)?;
-    let mut patience = Patience::new(workdir);
-    loop {
-        let record = must_be_there(&store, id)?;
-        if !record.job.is_live() {
-            return Ok(record);
-        }
-        patience.look()?;
-        std::thread::sleep(LOOK);
-    }
 }

@@ -46,6 +46,7 @@ mod view;
 mod waiting;
 mod wave;
 mod wave_shown;
+mod wave_wait;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;

@@ -3,29 +3,22 @@
 //! With `--dry-run` it must never ask the daemon for anything. Whoever stops waiting stops nothing else.
 
 use super::common::{ConfigArgs, Exit};
-use super::patience::Patience;
 use super::place::{call, workdir};
 use super::rebuild_plan::{self, PlanView};
 use super::style::{Style, plain};
 use super::wave::{ImageStands, Look, Wave};
-use super::wave_shown::Shown;
+use super::wave_wait::wait;
 use crate::api::{ClientError, RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
 use crate::config::Config;
 use crate::daemon::wish;
 use crate::model::{ImageName, JobId, Node, ProjectName, RefName, State, full_name};
 use crate::reconcile::{Ours, Wished, wished};
 use crate::store::{Store, StoreError};
-use anyhow::Context;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// How often the record is asked how it goes.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Build released images again, also if nothing is new
 ///
@@ -141,7 +134,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (end, exit) = match started.wave.filter(|_| args.wait) {
         Some(number) => {
             let jobs = started.jobs.iter().map(|of| of.job).collect();
-            wait(&Wave { number, jobs }, &workdir, config.as_ref(), args.json)?
+            let wave = Wave { number, jobs };
+            wait("rebuild", &workdir, args.json, |store| {
+                wave.look(store, config.as_ref())
+            })?
         }
         None => (None, Exit::Fine),
     };
@@ -202,54 +198,6 @@ fn print(started: &RebuildStarted, waits: bool) -> std::io::Result<()> {
 fn follow(first: Option<&RebuildJob>) -> String {
     let log = first.map(|of| format!(", pipelined log {} --job {} -f", of.project, of.job));
     format!("pipelined status, pipelined graph{}", log.unwrap_or_default())
-}
-
-/// Waits until nothing more is to come, also over a restart of the daemon.
-fn wait(wave: &Wave, workdir: &Path, config: Option<&Config>, quiet: bool) -> anyhow::Result<(Option<Look>, Exit)> {
-    let store = Store::open_read(workdir)?;
-    let mut patience = Patience::new(workdir);
-    let mut shown = Shown::new(quiet);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut interrupts = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
-        loop {
-            let look = wave.look(&store, config)?;
-            shown.show(&look)?;
-            if look.is_over {
-                let exit = if look.is_good() { Exit::Fine } else { Exit::Failed };
-                drop(shown);
-                return Ok((Some(look), exit));
-            }
-            patience.look()?;
-            tokio::select! {
-                _ = interrupts.recv() => {
-                    drop(shown);
-                    leave(&look)?;
-                    return Ok((None, Exit::Interrupted));
-                }
-                () = tokio::time::sleep(LOOK) => {}
-            }
-        }
-    })
-}
-
-/// Says what goes on, to whoever does not want to wait for it.
-fn leave(look: &Look) -> std::io::Result<()> {
-    let mut err = std::io::stderr().lock();
-    let live: BTreeSet<JobId> = look.live();
-    writeln!(
-        err,
-        "pipelined: the rebuild goes on; follow it with: pipelined status, pipelined graph"
-    )?;
-    let running = look.images.iter().find(|(_, stands)| stands.state == "running");
-    if let Some((node, job)) = running.and_then(|(node, stands)| Some((node, stands.job?))) {
-        writeln!(err, "  what runs now: pipelined log {} --job {job} -f", node.project)?;
-    }
-    let jobs: Vec<String> = live.iter().map(|job| format!("--job {job}")).collect();
-    if !jobs.is_empty() {
-        writeln!(err, "  cancel it with: pipelined cancel {}", jobs.join(" "))?;
-    }
-    Ok(())
 }
 
 fn view(started: RebuildStarted, end: Option<Look>) -> RebuildView {

@@ -1,6 +1,6 @@
-//! How the jobs of a rebuild go, image by image, read from the record.
+//! How the jobs of a rebuild go, or the job of a build, image by image, read from the record.
 //!
-//! It is over when none of its jobs is live and none will come of it: what has become stale by it and waits still is a
+//! A rebuild is over when none of its jobs is live and none will come of it: what has become stale by it and waits still is a
 //! part of it. What is blocked is told, and not waited for.
 
 use crate::config::Config;
@@ -70,6 +70,36 @@ impl ImageStands {
     }
 }
 
+impl Look {
+    /// How one job goes.
+    pub fn at(store: &Store, id: JobId) -> Result<Self, StoreError> {
+        let mut look = Self {
+            is_over: true,
+            ..Self::default()
+        };
+        if let Some(record) = store.job(id)? {
+            look.is_over = !record.job.is_live();
+            look.add(store, &record)?;
+        }
+        Ok(look)
+    }
+
+    fn add(&mut self, store: &Store, record: &JobRecord) -> Result<(), StoreError> {
+        let results: BTreeMap<ImageName, ImageResult> = match record.job.is_live() {
+            true => BTreeMap::new(),
+            false => {
+                let known = store.images_of_job(record.job.id)?.into_iter();
+                known.map(|known| (known.result.image.clone(), known.result)).collect()
+            }
+        };
+        for node in nodes(record, &results) {
+            let stands = stands(record, results.get(&node.image));
+            self.images.insert(node, stands);
+        }
+        Ok(())
+    }
+}
+
 impl Wave {
     /// Reads how it goes. Without a config it is not known what is still to come.
     pub fn look(&self, store: &Store, config: Option<&Config>) -> Result<Look, StoreError> {
@@ -80,17 +110,7 @@ impl Wave {
         // A wave that was there before may have ended jobs, which are none of this one.
         for record in records.iter().filter(|r| r.job.id >= first || r.job.is_live()) {
             any_live |= record.job.is_live();
-            let results = match record.job.is_live() {
-                true => Vec::new(),
-                false => store.images_of_job(record.job.id)?,
-            };
-            for node in nodes(record) {
-                let result = results
-                    .iter()
-                    .map(|known| &known.result)
-                    .find(|r| r.image == node.image);
-                look.images.insert(node, stands(record, result));
-            }
+            look.add(store, record)?;
         }
         if !any_live {
             look.is_over = match config {
@@ -130,8 +150,8 @@ impl Wave {
     }
 }
 
-/// Images of a job; of a project without images, or a whole commit: the project.
-fn nodes(record: &JobRecord) -> Vec<Node> {
+/// Images of a job; those of a whole commit are known by what became of them, and before that stands the project for them.
+fn nodes(record: &JobRecord, results: &BTreeMap<ImageName, ImageResult>) -> Vec<Node> {
     let job = &record.job;
     let node = |image: ImageName| Node {
         project: job.project.clone(),
@@ -140,6 +160,7 @@ fn nodes(record: &JobRecord) -> Vec<Node> {
     };
     match &job.rebuild {
         Some(rebuild) => rebuild.images.keys().cloned().map(node).collect(),
+        None if !results.is_empty() => results.keys().cloned().map(node).collect(),
         None => ImageName::new(job.project.as_str())
             .ok()
             .into_iter()

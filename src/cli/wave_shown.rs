@@ -1,4 +1,4 @@
-//! Progress of a rebuild for people: bars on a terminal, else one line for each change.
+//! Progress of what a person waits for, for people: bars on a terminal, else one line for each change.
 
 use super::rebuild_plan::Titles;
 use super::style::plain;
@@ -27,10 +27,13 @@ struct Bars {
 
 impl Shown {
     /// Nothing was told yet. If it is quiet, there are bars at most.
+    ///
+    /// Bars are for those who see both: lines that go into a file or a pipe must not be lost to them.
     pub fn new(is_quiet: bool) -> Self {
+        let is_seen = std::io::stderr().is_terminal() && (is_quiet || std::io::stdout().is_terminal());
         Self {
             told: BTreeMap::new(),
-            bars: std::io::stderr().is_terminal().then(Bars::new),
+            bars: is_seen.then(Bars::new),
             is_quiet,
         }
     }
@@ -54,7 +57,8 @@ impl Shown {
             }
             self.told.insert(node.clone(), stands.clone());
         }
-        if let Some(bars) = &self.bars {
+        if let Some(bars) = &mut self.bars {
+            bars.forget_others(look);
             let over = look.images.values().filter(|image| image.is_over).count();
             let bad = look.images.values().filter(|image| !image.is_good).count();
             bars.total.set_length(look.images.len() as u64);
@@ -87,6 +91,19 @@ impl Bars {
         }
         let running = BTreeMap::new();
         Self { all, total, running }
+    }
+
+    /// What stood for others, until these were known by name.
+    fn forget_others(&mut self, look: &Look) {
+        let all = &self.all;
+        self.running.retain(|node, bar| {
+            let stays = look.images.contains_key(node);
+            if !stays {
+                bar.finish_and_clear();
+                all.remove(bar);
+            }
+            stays
+        });
     }
 
     fn change(&mut self, node: &Node, stands: &ImageStands, line: &str, is_quiet: bool) -> std::io::Result<()> {
