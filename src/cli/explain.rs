@@ -8,7 +8,7 @@ use super::place::{Place, must_be_known};
 use super::poke_view::{PokedView, poked};
 use super::refs;
 use super::style::{Style, plain};
-use super::time::{ago, length};
+use super::time::{ago, between, span};
 use super::update_story;
 use super::update_summary::NewsView;
 use super::view::{JobView, TroubleView};
@@ -31,7 +31,7 @@ use std::str::FromStr;
 /// How many jobs of a ref are told of.
 const JOBS: usize = 5;
 
-/// Tell why a project's refs and images are as they are: built, skipped, stale, waiting, blocked
+/// Tell why refs and images are as they are: built, skipped, stale, waiting, blocked
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -262,7 +262,13 @@ fn story(
     if let (Some(tip), Some(job)) = (&tip, jobs.first())
         && job.commit != *tip
     {
-        why.push("its tip has no job newer than these: the commit has an outcome from before".to_owned());
+        why.push(match store.failed_job(project, &reference, tip)? {
+            Some(failed) => {
+                let (word, id) = (JobView::new(failed.clone(), &layout).word(), failed.job.id);
+                format!("its tip {word} in job {id}: what was built since then is an older commit again")
+            }
+            None => "its tip has no job newer than these: the commit has an outcome from before".to_owned(),
+        });
     }
     let mut images = Vec::new();
     for job in &jobs {
@@ -392,9 +398,11 @@ fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) 
         writeln!(out, "    {}", plain(&job.note))?;
     }
     // One attempt that ended as the job did needs no line of its own.
-    if job.attempts.len() > 1 || job.outcome.is_none() {
+    if job.attempts.len() > 1 || job.outcome.is_none() || !job.waited().is_zero() {
         for attempt in &job.attempts {
-            let took = attempt.ended.map(|end| length(attempt.started, end));
+            let took = attempt
+                .ended
+                .map(|end| between(attempt.started, end).saturating_sub(attempt.waited));
             let how = match (&attempt.failure, &attempt.ended) {
                 (Some(f), _) => {
                     let step = format!("{}: ", f.step);
@@ -407,7 +415,10 @@ fn print_job(out: &mut impl Write, job: &JobView, style: Style, now: Timestamp) 
                 (None, None) => "interrupted: the daemon was gone".to_owned(),
             };
             let (n, started) = (attempt.n, ago(attempt.started, now));
-            let took = took.map(|t| format!(", took {t}")).unwrap_or_default();
+            let mut took = took.map(|t| format!(", took {}", span(t))).unwrap_or_default();
+            if !attempt.waited.is_zero() {
+                took.push_str(&format!(", waited {}", span(attempt.waited)));
+            }
             writeln!(out, "    attempt {n}, {started}{took}: {how}")?;
         }
     }

@@ -26,7 +26,7 @@ Examples:
   pipelined graph ruby                     with all above and all below it
   pipelined graph debian:12                all that stands on a base of others
   pipelined graph --format dot | dot -Tsvg > graph.svg
-  pipelined graph --format json | jq -r '.nodes[] | select(.state == \"blocked\") | .id'")]
+  pipelined graph --json | jq -r '.nodes[] | select(.state == \"blocked\") | .id'")]
 pub(super) struct Args {
     /// Only these with all that they stand on and all that stands on them: project, project/image, or a reference
     #[arg(value_name = "IMAGE")]
@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// How it is written
     #[arg(long, value_enum, default_value_t = Format::Tree)]
     format: Format,
+    /// Print it as JSON: the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Show also bases that are none of ours
     #[arg(long)]
     external: bool,
@@ -83,10 +86,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let view = GraphView::new(&state, &chains, only);
     let mut out = BufWriter::new(std::io::stdout().lock());
     match args.format {
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &view)?;
-            writeln!(out)?;
-        }
+        _ if args.json => json(&mut out, &view)?,
+        Format::Json => json(&mut out, &view)?,
         Format::Dot => graph_drawn::dot(&mut out, &view, args.external)?,
         Format::Mermaid => graph_drawn::mermaid(&mut out, &view, args.external)?,
         Format::Tree if view.nodes.is_empty() => writeln!(out, "No ref of any project was seen yet.")?,
@@ -94,4 +95,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(Exit::Fine.into())
+}
+
+fn json(out: &mut impl Write, view: &GraphView) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, view)?;
+    writeln!(out)?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use crate::api::{BaseKind, BaseUpdates, ImageUpdates};
 use crate::config::{Config, Project};
 use crate::daemon::image_updates;
 use crate::model::{Digest, ImageName, Job, Node, ProjectName, RefName, State};
-use crate::reconcile::{Chains, Ours, Stands, watched};
+use crate::reconcile::{Chains, Ours, Stands, Word, watched};
 use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,13 +207,15 @@ fn with_updates(
     view
 }
 
-/// A job that waits says for what.
+/// A job that waits says for what; and what is as good as it can be, what keeps it from being better.
 fn with_chain(view: &mut ImageView) {
-    let way = view.chain.as_ref().and_then(update_story::in_the_way);
-    if let Some(way) = way.filter(|way| view.state == "waiting" && !way.ends_with(" is queued"))
-        && !view.why.contains(&way)
-    {
-        view.why = format!("{}; {way}", view.why);
+    let Some(chain) = &view.chain else { return };
+    let is_told = view.state == "waiting" || view.state == "current" && chain.state == Word::Blocked;
+    let way = update_story::in_the_way(chain).filter(|way| is_told && !way.ends_with(" is queued"));
+    match way.filter(|way| !view.why.contains(way)) {
+        Some(way) if view.why.is_empty() => view.why = way,
+        Some(way) => view.why = format!("{}; {way}", view.why),
+        None => {}
     }
 }
 

@@ -3,6 +3,7 @@
 //! A verb reads its arguments, asks the record or the daemon, and prints. None of them may decide what is built, and
 //! none that only reads may write anything.
 
+mod blocked;
 mod build;
 mod cancel;
 pub mod check;

@@ -1,16 +1,17 @@
 //! `pipelined status`: how everything stands, from the record, with or without a daemon.
 
+use super::blocked::{self, blocked};
 use super::common::{ConfigArgs, Exit};
 use super::place::{Place, must_be_known};
 use super::poke_view::{PokedView, poked};
 use super::style::{Style, plain};
 use super::table::Table;
-use super::time::{age, ago, length, until};
+use super::time::{age, ago, span, until};
 use super::update_summary::UpdatesView;
-use super::view::{JobView, ProjectView, RefView, StatusView, TroubleView, shown_remote};
-use super::waiting::waits_of;
+use super::view::{JobView, ProjectView, RefView, ReleasedView, StatusView, TroubleView, shown_remote};
 use crate::api::{DaemonStatus, HookStatus, RegistryStatus};
-use crate::model::{ProjectName, RefName};
+use crate::model::{CommitId, JobId, ProjectName, RefName, Standing, State};
+use crate::reconcile::{Chains, Ours};
 use crate::store::{JobFilter, JobRecord, Store, StoreError};
 use crate::workdir::Layout;
 use jiff::Timestamp;
@@ -18,7 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-/// Show the daemon, its projects, and the queue
+/// The place of the column that is left out where nothing has waited.
+const WAITED: usize = 6;
+
+/// Show the daemon, its projects, what is blocked, and the queue
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -75,21 +79,21 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut jobs = Vec::new();
     let mut updates = None;
     let mut pokes = Vec::new();
+    let mut blocked_images = Vec::new();
+    let state = store.map(Store::load_state).transpose()?.unwrap_or_default();
     if let Some(store) = store {
-        let state = store.load_state()?;
         pokes = poked(store, &state, place.config.as_ref(), only)?;
         pokes.retain(PokedView::is_trouble);
-        let mut waits = BTreeMap::new();
-        if let Some(config) = &place.config {
-            updates = UpdatesView::new(&state, config, only, runs(place), Timestamp::now());
-            waits = waits_of(&state, config);
+        let ours = place.config.as_ref().map(|config| (config, Ours::of(&state, config)));
+        let chains = ours.as_ref().map(|(config, ours)| Chains::new(&state, config, ours));
+        if let (Some(config), Some(chains)) = (&place.config, &chains) {
+            updates = UpdatesView::new(&state, config, chains, only, runs(place), Timestamp::now());
+            blocked_images = blocked(&state, chains, only);
         }
-        let job_view = |record: JobRecord| {
-            let waits = waits.get(&record.job.id).cloned();
-            JobView {
-                waits,
-                ..JobView::new(record, &layout)
-            }
+        let wait_of = |job: JobId| Some(chains.as_ref()?.wait_of(job)?.to_owned());
+        let job_view = |record: JobRecord| JobView {
+            waits: wait_of(record.job.id),
+            ..JobView::new(record, &layout)
         };
         for record in store.newest_jobs(only)? {
             let job = job_view(record);
@@ -107,18 +111,27 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         live.sort_by_key(|record| (!record.job.is_running(), record.job.place, record.job.id));
         jobs.extend(live.into_iter().map(job_view));
     }
+    let releases = releases(&state);
     let mut projects = Vec::new();
     for name in names {
         let tips = store.map(|s| s.refs(&name)).transpose()?.unwrap_or_default();
         let mut of_refs = newest.remove(&name).unwrap_or_default();
-        let mut refs: Vec<RefView> = tips
-            .into_iter()
-            .map(|(reference, commit)| RefView {
-                job: of_refs.remove(&reference),
+        let mut refs = Vec::new();
+        for (reference, commit) in tips {
+            let job = of_refs.remove(&reference);
+            let is_elsewhere = job.as_ref().is_some_and(|job| job.commit != commit);
+            let tip_job = match store.filter(|_| is_elsewhere) {
+                Some(store) => store.failed_job(&name, &reference, &commit)?,
+                None => None,
+            };
+            refs.push(RefView {
+                tip_job: tip_job.map(|record| JobView::new(record, &layout)),
+                released: released(&releases, &name, &reference, &commit),
+                job,
                 commit: Some(commit),
                 reference,
-            })
-            .collect();
+            });
+        }
         refs.extend(
             of_refs
                 .into_iter()
@@ -127,6 +140,8 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
                     reference,
                     commit: None,
                     job: Some(job),
+                    tip_job: None,
+                    released: None,
                 }),
         );
         let configured = place.config.as_ref().map(|c| c.projects.get(&name));
@@ -145,7 +160,36 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         projects,
         jobs,
         updates,
+        blocked: blocked_images,
         pokes,
+    })
+}
+
+/// What each ref has released last.
+type Releases<'a> = BTreeMap<(&'a ProjectName, &'a RefName), &'a Standing>;
+
+fn releases(state: &State) -> Releases<'_> {
+    let mut releases = Releases::new();
+    for (node, standing) in &state.updates.standings {
+        let newest = releases.entry((&node.project, &node.reference)).or_insert(standing);
+        if standing.job > newest.job {
+            *newest = standing;
+        }
+    }
+    releases
+}
+
+/// What a ref has released last, if that is not its tip.
+fn released(
+    releases: &Releases<'_>,
+    project: &ProjectName,
+    reference: &RefName,
+    tip: &CommitId,
+) -> Option<ReleasedView> {
+    let newest = releases.get(&(project, reference))?;
+    (newest.commit != *tip).then(|| ReleasedView {
+        commit: newest.commit.clone(),
+        job: newest.job,
     })
 }
 
@@ -158,15 +202,26 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     let now = Timestamp::now();
     let style = Style::stdout();
     writeln!(out, "{}", daemon_line(place, view.daemon.as_ref(), style, now))?;
-    let mut table = Table::new(["PROJECT", "REF", "COMMIT", "STATE", "WHEN", "TOOK", "NOTE"]);
+    let mut header = vec!["PROJECT", "REF", "COMMIT", "STATE", "WHEN", "TOOK", "WAITED", "NOTE"];
+    let refs = || view.projects.iter().flat_map(|project| &project.refs);
+    let any_waited = refs().any(|of| of.telling().is_some_and(|job| !job.waited().is_zero()));
+    if !any_waited {
+        header.remove(WAITED);
+    }
+    let columns = header.len();
+    let mut table = Table::new(header);
     let mut hidden = 0;
     for project in &view.projects {
         for reference in &project.refs {
-            let skipped = reference.job.as_ref().is_some_and(|job| job.outcome == Some("skipped"));
+            let skipped = reference.telling().is_some_and(JobView::is_left_out);
             if skipped && !all {
                 hidden += 1;
             } else {
-                table.row(ref_row(project, reference, now));
+                let mut row = ref_row(project, reference, now);
+                if !any_waited {
+                    row.remove(WAITED);
+                }
+                table.row(row);
             }
         }
         if project.refs.is_empty() {
@@ -176,7 +231,7 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
                 _ => "not looked at yet, or no ref of its remote is selected",
             };
             let mut row = vec![project.name.to_string()];
-            row.resize(6, "-".to_owned());
+            row.resize(columns - 1, "-".to_owned());
             row.push(note.to_owned());
             table.row(row);
         }
@@ -186,7 +241,8 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
         table.print(out, style)?;
     }
     if hidden > 0 {
-        writeln!(out, "({hidden} skipped refs are not shown: --all shows them)")?;
+        let refs = if hidden == 1 { "ref is" } else { "refs are" };
+        writeln!(out, "({hidden} skipped {refs} not shown: --all shows them)")?;
     }
     for project in &view.projects {
         if let Some(trouble) = &project.trouble {
@@ -201,6 +257,7 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     if let Some(updates) = &view.updates {
         updates.print(out, runs(place), style, now)?;
     }
+    blocked::print(out, &view.blocked, style)?;
     if !view.pokes.is_empty() {
         writeln!(out, "\n{}:", style.strong("Pokes that were not taken"))?;
     }
@@ -268,21 +325,21 @@ fn daemon_line(place: &Place, daemon: Option<&DaemonStatus>, style: Style, now: 
 
 fn ref_row(project: &ProjectView, reference: &RefView, now: Timestamp) -> Vec<String> {
     let none = || "-".to_owned();
-    let job = reference.job.as_ref();
+    let job = reference.telling();
     let commit = job.map(|j| &j.commit).or(reference.commit.as_ref());
     let when = job.map(|j| j.finished.or(j.started).unwrap_or(j.created));
-    let took = job.and_then(|j| {
-        let end = j.finished.or(j.is_running().then_some(now))?;
-        Some(length(j.started?, end))
-    });
+    let took = job.and_then(|j| j.took(now));
+    let waited = took.and(job).map(JobView::waited).filter(|waited| !waited.is_zero());
     vec![
         project.name.to_string(),
         reference.reference.short().to_string(),
         commit.map_or_else(none, |c| c.short().to_owned()),
         job.map_or_else(none, |j| j.word().to_owned()),
         when.map_or_else(none, |at| ago(at, now)),
-        took.unwrap_or_else(none),
-        job.map(JobView::stands).unwrap_or_default(),
+        took.map_or_else(none, span),
+        waited.map_or_else(none, span),
+        job.map(|job| format!("{}{}", job.stands(), reference.beside()))
+            .unwrap_or_default(),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Times as people say them.
 
 use jiff::{Timestamp, Unit};
+use std::time::Duration;
 
 /// How long ago, in one unit: `12s`, `5m`, `3h`, `2d`.
 pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
@@ -29,9 +30,15 @@ pub(super) fn until(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// From one to the other; nothing if that is backwards.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let millis = to.as_millisecond().saturating_sub(from.as_millisecond());
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
 /// How long it took: `0.4s`, `12s`, `1m 5s`, `2h 3m`.
-pub(super) fn length(from: Timestamp, to: Timestamp) -> String {
-    let millis = to.as_millisecond().saturating_sub(from.as_millisecond()).max(0);
+pub(super) fn span(length: Duration) -> String {
+    let millis = length.as_millis();
     let seconds = millis / 1000;
     match seconds {
         0..10 => format!("{}.{}s", seconds, millis % 1000 / 100),
@@ -61,9 +68,10 @@ mod tests {
         assert_eq!(age(at(5000), at(0)), "0s");
         assert_eq!(until(at(120_900), at(0)), "in 2m");
         assert_eq!(until(at(0), at(5000)), "now");
-        assert_eq!(length(at(0), at(450)), "0.4s");
-        assert_eq!(length(at(0), at(65_000)), "1m 5s");
-        assert_eq!(length(at(0), at(7_380_000)), "2h 3m");
+        assert_eq!(span(between(at(0), at(450))), "0.4s");
+        assert_eq!(span(between(at(0), at(65_000))), "1m 5s");
+        assert_eq!(span(between(at(0), at(7_380_000))), "2h 3m");
+        assert_eq!(span(between(at(450), at(0))), "0.0s");
         assert_eq!(moment(at(1_500)), "1970-01-01T00:00:02Z");
     }
 }

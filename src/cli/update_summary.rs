@@ -8,7 +8,7 @@ use crate::api::{CheckState, ImageUpdates};
 use crate::config::Config;
 use crate::daemon::{check_state, image_updates};
 use crate::model::{Node, ProjectName, Question, State, full_name};
-use crate::reconcile::{Chains, Ours, Stands, base_key, due, watched};
+use crate::reconcile::{Chains, Stands, base_key, due, watched};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -70,17 +70,23 @@ impl NewsView {
 
 impl UpdatesView {
     /// Of one project, or of all; none if nothing is checked.
-    pub fn new(state: &State, config: &Config, only: Option<&ProjectName>, runs: bool, now: Timestamp) -> Option<Self> {
+    pub fn new(
+        state: &State,
+        config: &Config,
+        chains: &Chains<'_>,
+        only: Option<&ProjectName>,
+        runs: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
         let is_meant = |project: &ProjectName| only.is_none_or(|only| project == only);
         let mut bases = BTreeSet::new();
         let (mut images, mut news) = (0, Vec::new());
-        let ours = Ours::of(state, config);
-        let chains = Chains::new(state, config, &ours);
+        let ours = chains.ours();
         for image in watched(state, config).filter(|image| is_meant(&image.node.project)) {
             images += 1;
             let used = image.standing.bases.iter().filter(|_| image.image.update.base);
             bases.extend(used.filter_map(|base| base_key(image.node, base)));
-            let updates = image_updates(image, state, &state.updates, &ours);
+            let updates = image_updates(image, state, &state.updates, ours);
             if is_news(&updates) {
                 news.push(NewsView::new(updates, chains.of(image.node), state, runs, now));
             }
@@ -219,6 +225,7 @@ mod tests {
         Check, CheckTrouble, CommitId, Digest, Evidence, ImageName, ImageRef, PackageUpdate, Packages, RefName, Seen,
         Standing,
     };
+    use crate::reconcile::Ours;
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -262,9 +269,13 @@ mod tests {
         };
         state.projects.insert(project, seen);
         state.updates.standings.insert(node.clone(), standing);
+        let view = |state: &State, only: Option<&ProjectName>, runs: bool| {
+            let ours = Ours::of(state, &config);
+            UpdatesView::new(state, &config, &Chains::new(state, &config, &ours), only, runs, now)
+        };
         let print = |state: &State, runs: bool| {
             let mut out = Vec::new();
-            let view = UpdatesView::new(state, &config, None, runs, now).unwrap();
+            let view = view(state, None, runs).unwrap();
             view.print(&mut out, runs, Style::plain(), now).unwrap();
             String::from_utf8(out).unwrap()
         };
@@ -307,6 +318,6 @@ mod tests {
         );
         assert!(away.contains("1 → 2: built again when a daemon runs"), "{away}");
         let other = ProjectName::new("b").unwrap();
-        assert!(UpdatesView::new(&state, &config, Some(&other), true, now).is_none());
+        assert!(view(&state, Some(&other), true).is_none());
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! These names are a promise: a field may be added, none may go or change its meaning. No credential is in them.
 
+use super::blocked::BlockedView;
 use super::poke_view::PokedView;
 use super::style::plain;
-use super::time::{ago, until};
+use super::time::{ago, between, until};
 use super::update_summary::UpdatesView;
 use crate::api::{DaemonStatus, RemoteStatus};
 use crate::model::{CommitId, Failure, JobId, JobState, ProjectName, RefName, Step, mask_url};
 use crate::store::{AttemptRecord, JobRecord, RemoteTrouble};
 use crate::workdir::Layout;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `status --json`.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,8 @@ pub(super) struct StatusView {
     pub jobs: Vec<JobView>,
     /// None if nothing released is kept up to date, or the config is not known.
     pub updates: Option<UpdatesView>,
+    /// Images that wait for what failed above them to be mended; none are known if the config is not.
+    pub blocked: Vec<BlockedView>,
     /// Places outside that were not told of a release: it was rejected, given up, or does not get through.
     pub pokes: Vec<PokedView>,
 }
@@ -67,6 +71,52 @@ pub(super) struct RefView {
     pub commit: Option<CommitId>,
     /// Its newest job.
     pub job: Option<JobView>,
+    /// The newest job of its tip, if that failed and the newest job of the ref is of another commit.
+    pub tip_job: Option<JobView>,
+    /// What it has released last, if that is not its tip.
+    pub released: Option<ReleasedView>,
+}
+
+/// What a ref has released last.
+#[derive(Debug, Serialize)]
+pub(super) struct ReleasedView {
+    /// From this commit.
+    pub commit: CommitId,
+    /// By this job; none if it was built elsewhere.
+    pub job: Option<JobId>,
+}
+
+impl RefView {
+    /// The job that tells how the ref is: what failed at its tip must not hide behind an older commit that was built again.
+    pub fn telling(&self) -> Option<&JobView> {
+        let live = self.job.as_ref().filter(|job| job.outcome.is_none());
+        live.or(self.tip_job.as_ref()).or(self.job.as_ref())
+    }
+
+    /// What there is to say beside how that job stands; empty if nothing.
+    pub fn beside(&self) -> String {
+        let Some(job) = self.telling() else {
+            return String::new();
+        };
+        let mut told = String::new();
+        if let Some(tip) = self.tip_job.as_ref().filter(|tip| tip.id != job.id) {
+            told.push_str(&format!(
+                "; its tip {} {} (job {})",
+                tip.commit.short(),
+                tip.word(),
+                tip.id
+            ));
+        }
+        let released = self
+            .released
+            .as_ref()
+            .filter(|_| self.tip_job.is_some() || job.is_bad());
+        if let Some(ReleasedView { commit, job }) = released {
+            let by = job.map(|job| format!(" by job {job}")).unwrap_or_default();
+            told.push_str(&format!("; released is {}{by}", commit.short()));
+        }
+        told
+    }
 }
 
 /// A job.
@@ -129,6 +179,13 @@ pub(super) struct AttemptView {
     /// It has ended for now, and goes on later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub waits: bool,
+    /// For how many seconds of its time it has waited for something else.
+    #[serde(skip_serializing_if = "Duration::is_zero", serialize_with = "seconds")]
+    pub waited: Duration,
+}
+
+fn seconds<S: Serializer>(length: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(length.as_secs_f64())
 }
 
 /// Why an attempt did not end well.
@@ -199,6 +256,28 @@ impl JobView {
         }
     }
 
+    /// Whether it was decided that it need not run: of no interest to most. What could not run is.
+    pub fn is_left_out(&self) -> bool {
+        self.outcome == Some("skipped") && !self.note.starts_with("blocked: ")
+    }
+
+    /// Whether it ended, and not well.
+    pub fn is_bad(&self) -> bool {
+        self.outcome
+            .is_some_and(|outcome| !matches!(outcome, "succeeded" | "skipped" | "superseded"))
+    }
+
+    /// How long its newest attempt has worked; none if it has none, or waits.
+    pub fn took(&self, now: Timestamp) -> Option<Duration> {
+        let end = self.finished.or(self.is_running().then_some(now))?;
+        Some(between(self.started?, end).saturating_sub(self.waited()))
+    }
+
+    /// How long its newest attempt has waited.
+    pub fn waited(&self) -> Duration {
+        self.attempts.last().map_or(Duration::ZERO, |attempt| attempt.waited)
+    }
+
     /// Whether an attempt of it is running.
     pub fn is_running(&self) -> bool {
         matches!(self.state, "running" | "cancelling")
@@ -221,6 +300,7 @@ impl AttemptView {
             failure: record.failure.map(|(step, failure)| FailureView { step, failure }),
             image_id: record.image_id,
             waits: record.waits,
+            waited: record.waited,
         }
     }
 }

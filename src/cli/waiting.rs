@@ -3,11 +3,7 @@
 use super::place::Place;
 use super::time::moment;
 use super::view::JobView;
-use crate::config::Config;
-use crate::model::{JobId, State};
-use crate::reconcile::{Ours, Sight};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 
 /// In words, the most lasting obstacle first. A queued job that waits for nothing is about to start.
 pub(super) fn waits_for(job: &JobView, live: &[JobView], place: &Place, now: Timestamp) -> Vec<String> {
@@ -49,10 +45,4 @@ pub(super) fn waits_for(job: &JobView, live: &[JobView], place: &Place, now: Tim
         waits.push(format!("the limit of {limit} is reached by {}", holders.join(", ")));
     }
     waits
-}
-
-/// For which other images queued jobs wait.
-pub(super) fn waits_of(state: &State, config: &Config) -> BTreeMap<JobId, String> {
-    let ours = Ours::of(state, config);
-    Sight::new(state, config, &ours).waits()
 }

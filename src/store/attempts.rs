@@ -33,7 +33,7 @@ pub(super) fn begin_attempt(
     now: Timestamp,
     free: FreeName<'_>,
 ) -> Result<Attempt, StoreError> {
-    if let Some(attempt) = gone_on(transaction, job, free)? {
+    if let Some(attempt) = gone_on(transaction, job, now, free)? {
         return Ok(attempt);
     }
     let read = sql("read");
@@ -103,22 +103,27 @@ pub(super) fn begin_attempt(
     })
 }
 
-/// The running attempt ends for now.
-pub(super) fn pause(transaction: &Transaction<'_>, job: JobId) -> Result<(), StoreError> {
+/// The running attempt ends for now. What it has waited before counts as if it had begun to wait earlier.
+pub(super) fn pause(transaction: &Transaction<'_>, job: JobId, now: Timestamp) -> Result<(), StoreError> {
     execute(
         transaction,
-        "UPDATE attempts SET waits = 1
-         WHERE job = ?1 AND ended IS NULL AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
-        [job.0],
+        "UPDATE attempts SET waits = max(1, ?2 + waits)
+         WHERE job = ?1 AND ended IS NULL AND waits <= 0 AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+        params![job.0, now.as_millisecond()],
     )
 }
 
 /// The attempt that has waited, if its directory is there still. It is the same one: what it did before it waited is done.
-fn gone_on(transaction: &Transaction<'_>, job: JobId, free: FreeName<'_>) -> Result<Option<Attempt>, StoreError> {
+fn gone_on(
+    transaction: &Transaction<'_>,
+    job: JobId,
+    now: Timestamp,
+    free: FreeName<'_>,
+) -> Result<Option<Attempt>, StoreError> {
     let found = transaction
         .query_row(
             "SELECT project, ref, dir, n FROM attempts JOIN jobs ON jobs.id = attempts.job
-             WHERE job = ?1 AND waits AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+             WHERE job = ?1 AND waits > 0 AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
             [job.0],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
@@ -127,7 +132,11 @@ fn gone_on(transaction: &Transaction<'_>, job: JobId, free: FreeName<'_>) -> Res
         return Ok(None);
     };
     let (project, reference) = (super::rows::project(project)?, super::rows::reference(reference)?);
-    execute(transaction, "UPDATE attempts SET waits = 0 WHERE job = ?1", [job.0])?;
+    execute(
+        transaction,
+        "UPDATE attempts SET waits = min(0, max(waits, started) - ?2) WHERE job = ?1 AND waits > 0",
+        params![job.0, now.as_millisecond()],
+    )?;
     if free(&project, &reference, &dir) {
         return Ok(None);
     }

@@ -2,10 +2,13 @@
 
 use super::open::{Store, StoreError, sql};
 use super::rows::{self, get};
-use crate::model::{CommitId, Failure, Job, JobId, Outcome, ProjectName, RefName, Seen, State, Step, settles};
+use crate::model::{
+    CommitId, Failure, Job, JobId, JobState, Outcome, ProjectName, RefName, Seen, State, Step, settles,
+};
 use jiff::Timestamp;
 use rusqlite::params;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A job with its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct AttemptRecord {
     pub image_id: Option<String>,
     /// It has ended for now, and goes on later.
     pub waits: bool,
+    /// How long it has waited in all; nothing while it waits, and its job has no outcome.
+    pub waited: Duration,
 }
 
 /// Why a project's remote cannot be asked.
@@ -134,7 +139,7 @@ impl Store {
         ];
         let mut records = Vec::new();
         for (job, finished) in self.rows(&text, values, rows::job)? {
-            let attempts = self.attempts(job.id)?;
+            let attempts = self.attempts(job.id, finished)?;
             records.push(JobRecord {
                 job,
                 finished,
@@ -150,7 +155,7 @@ impl Store {
         let text = format!("SELECT {} FROM jobs WHERE wave = ?1 ORDER BY id", rows::JOB);
         let mut records = Vec::new();
         for (job, finished) in self.rows(&text, [wave.0], rows::job)? {
-            let attempts = self.attempts(job.id)?;
+            let attempts = self.attempts(job.id, finished)?;
             records.push(JobRecord {
                 job,
                 finished,
@@ -167,7 +172,7 @@ impl Store {
         found
             .map(|(job, finished)| {
                 Ok(JobRecord {
-                    attempts: self.attempts(job.id)?,
+                    attempts: self.attempts(job.id, finished)?,
                     job,
                     finished,
                 })
@@ -185,6 +190,30 @@ impl Store {
         let outcomes = self.outcomes(project, reference, commit)?;
         let any = |of: &[Outcome]| outcomes.iter().any(|(outcome, _)| of.contains(outcome));
         Ok(any(&[Outcome::Failed, Outcome::TimedOut]) && !any(&[Outcome::Succeeded]))
+    }
+
+    /// The newest job of a commit on a ref, if it ended neither well nor by a decision to leave it alone.
+    pub fn failed_job(
+        &self,
+        project: &ProjectName,
+        reference: &RefName,
+        commit: &CommitId,
+    ) -> Result<Option<JobRecord>, StoreError> {
+        let newest = self.rows(
+            "SELECT max(id) FROM jobs WHERE project = ?1 AND ref = ?2 AND commit_id = ?3",
+            params![project.as_str(), reference.as_bytes(), commit.as_str()],
+            |row| get::<Option<i64>>(row, 0),
+        )?;
+        let Some(id) = newest.into_iter().flatten().next() else {
+            return Ok(None);
+        };
+        let is_bad = |record: &JobRecord| {
+            let JobState::Done(outcome) = record.job.state else {
+                return false;
+            };
+            !matches!(outcome, Outcome::Succeeded | Outcome::Skipped | Outcome::Superseded)
+        };
+        Ok(self.job(JobId(id))?.filter(is_bad))
     }
 
     /// How the jobs of a commit on a ref have ended, each with whether a skip was for good.
@@ -253,19 +282,26 @@ impl Store {
         Ok(newer == 0)
     }
 
-    fn attempts(&self, job: JobId) -> Result<Vec<AttemptRecord>, StoreError> {
+    fn attempts(&self, job: JobId, finished: Option<Timestamp>) -> Result<Vec<AttemptRecord>, StoreError> {
         self.rows(
             "SELECT n, dir, started, ended, failure, image_id, waits FROM attempts WHERE job = ?1 ORDER BY n",
             [job.0],
             |row| {
+                let (started, waits): (i64, i64) = (get(row, 2)?, get(row, 6)?);
+                let waited = match (waits > 0, finished) {
+                    (true, Some(finished)) => finished.as_millisecond() - waits.max(started),
+                    (true, None) => 0,
+                    (false, _) => -waits,
+                };
                 Ok(AttemptRecord {
                     n: get(row, 0)?,
                     dir: get(row, 1)?,
-                    started: rows::time(get(row, 2)?)?,
+                    started: rows::time(started)?,
                     ended: get::<Option<i64>>(row, 3)?.map(rows::time).transpose()?,
                     failure: rows::failure(get(row, 4)?)?,
                     image_id: get(row, 5)?,
-                    waits: get(row, 6)?,
+                    waits: waits > 0,
+                    waited: Duration::from_millis(u64::try_from(waited).unwrap_or(0)),
                 })
             },
         )

@@ -127,7 +127,8 @@ ALTER TABLE jobs ADD COLUMN wave INTEGER;
 ALTER TABLE jobs ADD COLUMN atomic INTEGER;
 CREATE INDEX jobs_of_wave ON jobs (wave) WHERE wave IS NOT NULL;
 
--- an attempt that has ended for now, and goes on in the same directory
+-- in milliseconds: above 0 the attempt has ended for now, and goes on in the same directory: since when it waits, dated
+-- back by what it waited before; else how long it has waited in all, below 0
 ALTER TABLE attempts ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
 
 -- JSON: digests of earlier releases with the same content

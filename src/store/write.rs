@@ -45,7 +45,7 @@ impl Store {
                         images::forget_plan(&transaction, *job)?;
                     }
                 }
-                Write::AttemptWaits(job) => attempts::pause(&transaction, *job)?,
+                Write::AttemptWaits(job) => attempts::pause(&transaction, *job, now)?,
                 Write::Links { node, links } => updates::put(&transaction, Kind::Links, node, links.as_ref())?,
                 Write::Thing { node, thing } => updates::put(&transaction, Kind::Thing, node, thing.as_ref())?,
                 Write::Releasing { job, plan } => images::put_plan(&transaction, *job, plan)?,

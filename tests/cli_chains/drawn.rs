@@ -83,6 +83,7 @@ fn of_one_image_all_above_and_all_below_is_shown() {
 fn as_json_with_what_each_stands_on() {
     let json: Value = busy().json(&["graph", "--format", "json"]);
     assert_snapshot!(format!("{json:#}"));
+    assert_eq!(busy().json(&["graph", "--json"]), json, "the same as of any other verb");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+const RUNNING: JobState = JobState::Running { cancelling: false };
 pub const MAIN: &str = "refs/heads/main";
 
 /// base → ruby → app, base → tools, app relies on lib; `one` and `two` stand on each other; `new` was never built.
@@ -223,6 +224,88 @@ impl Scene {
         };
         self.write(&[put(&job)]);
         job.id
+    }
+
+    /// Its ref goes on to a commit that fails, and what is released is built again after that: the jobs.
+    pub fn broken_tip(&mut self, name: &str) -> (JobId, JobId) {
+        let failed = Job {
+            commit: commit('b'),
+            note: "build: no such file".to_owned(),
+            ..self.job(name, JobState::Done(Outcome::Failed))
+        };
+        let again = self.job(name, JobState::Done(Outcome::Succeeded));
+        let tip = Write::Ref {
+            project: project(name),
+            reference: main(),
+            commit: Some(commit('b')),
+        };
+        self.write(&[put(&failed), put(&again), tip]);
+        (failed.id, again.id)
+    }
+
+    /// It was decided that a job need not run, or that it cannot.
+    pub fn skipped(&mut self, name: &str, note: &str) {
+        let job = Job {
+            note: note.to_owned(),
+            ..self.job(name, JobState::Done(Outcome::Skipped))
+        };
+        self.write(&[put(&job)]);
+    }
+
+    /// A job worked for 15 seconds, with a minute of waiting in between.
+    pub fn waited(&mut self, name: &str) -> JobId {
+        let running = self.job(name, RUNNING);
+        let id = running.id;
+        let begun = self.now;
+        self.store
+            .commit(&[put(&running), Write::Attempt(id)], begun, &|_, _, _| true)
+            .unwrap();
+        let mut commit = |second: u64, writes: &[Write]| {
+            let at = begun + Duration::from_secs(second);
+            self.store.commit(writes, at, &|_, _, _| false).unwrap();
+        };
+        commit(10, &[Write::AttemptWaits(id)]);
+        commit(70, &[Write::Attempt(id)]);
+        let ended = Write::AttemptEnd {
+            job: id,
+            failure: None,
+            image_id: None,
+            images: Vec::new(),
+            void: false,
+        };
+        let done = Job {
+            state: JobState::Done(Outcome::Succeeded),
+            ..running
+        };
+        commit(75, &[ended, put(&done)]);
+        id
+    }
+
+    /// Its only commit failed, and what stands on it has a job that waits for it.
+    pub fn never_released(&mut self) -> JobId {
+        let failed = self.job("base", JobState::Done(Outcome::Failed));
+        self.tip("base");
+        self.tip("ruby");
+        let waiting = self.job("ruby", JobState::Queued { not_before: None });
+        let of_base = Links {
+            failed: Some((commit('a'), failed.id, Outcome::Failed)),
+            ..links([].into_iter(), Some(ImageRef::parse("r.invalid/base:1").unwrap()))
+        };
+        let of_ruby = links(
+            ["r.invalid/base:1"].into_iter(),
+            Some(ImageRef::parse("r.invalid/ruby:1").unwrap()),
+        );
+        let link = |name: &str, links: Links| Write::Links {
+            node: node(name, name),
+            links: Some(links),
+        };
+        self.write(&[
+            put(&failed),
+            put(&waiting),
+            link("base", of_base),
+            link("ruby", of_ruby),
+        ]);
+        failed.id
     }
 
     /// What is new below it was tried, and failed.

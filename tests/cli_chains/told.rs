@@ -134,3 +134,119 @@ fn what_was_never_built_has_a_line() {
         &["tools has no image fat; it has: full, slim"],
     );
 }
+
+#[test]
+fn status_lists_what_is_blocked_by_what_and_what_to_do() {
+    let mut scene = Scene::released();
+    assert!(!scene.out(&["status"]).contains("Blocked"));
+    scene.release("base", "base", '8', &[("debian:12", 'd')]);
+    let failed = scene.failed("ruby");
+    let status = scene.out(&["status"]);
+    let lines = format!(
+        "\nBlocked: 1 image waits until what failed above is mended (all of them: pipelined graph)\n  \
+         ruby failed (job {failed}): app\n    why: pipelined log ruby --job {failed}; mend it by a commit, or try again: \
+         pipelined rebuild ruby\n"
+    );
+    contains(&status, &[&lines]);
+    let blocked = &scene.json(&["status", "--json"])["blocked"];
+    let expected = serde_json::json!([{
+        "name": "app", "project": "app", "image": "app", "ref": "refs/heads/main",
+        "why": format!("ruby failed (job {failed})"),
+        "by": { "project": "ruby", "image": "ruby", "ref": "refs/heads/main", "job": failed },
+    }]);
+    assert_eq!(*blocked, expected);
+    // Each project has its own.
+    assert!(!scene.out(&["status", "base"]).contains("Blocked"));
+    contains(&scene.out(&["status", "app"]), &["\nBlocked: 1 image waits"]);
+    // It is as new as it can be, and that is not all that there is to say.
+    let of_app = image(&scene, "app");
+    let why = format!("blocked: ruby failed (job {failed})");
+    assert_eq!((&of_app["state"], &of_app["why"]), (&"current".into(), &why.into()));
+}
+
+#[test]
+fn what_was_never_released_is_built_and_not_rebuilt() {
+    let mut scene = Scene::empty();
+    let failed = scene.never_released();
+    contains(
+        &scene.out(&["status"]),
+        &[
+            &format!("  base failed (job {failed}) and was never released: ruby\n"),
+            "or try again: pipelined build base main\n",
+        ],
+    );
+}
+
+#[test]
+fn a_ref_does_not_vanish_because_a_failure_above_it_kept_its_last_job_from_running() {
+    let mut scene = Scene::released();
+    scene.skipped("app", "blocked: job 3 of ruby did not succeed");
+    scene.skipped("base", "older than the watch");
+    let status = scene.out(&["status"]);
+    contains(
+        &status,
+        &["\napp ", "skipped", "blocked: job 3 of ruby did not succeed\n"],
+    );
+    contains(&status, &["(1 skipped ref is not shown: --all shows them)"]);
+    assert!(!status.contains("\nbase "), "{status}");
+}
+
+#[test]
+fn a_tip_that_failed_does_not_hide_behind_an_older_commit_that_was_built_again() {
+    let mut scene = Scene::released();
+    let (failed, again) = scene.broken_tip("ruby");
+    let status = scene.out(&["status", "ruby"]);
+    let row = status.lines().find(|line| line.starts_with("ruby ")).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words[..4], ["ruby", "main", "bbbbbbbb", "failed"], "{status}");
+    contains(row, &["build: no such file; released is aaaaaaaa by job 3"]);
+    // What scripts know stays what it was.
+    let of_ref = &scene.json(&["status", "ruby", "--json"])["projects"][0]["refs"][0];
+    assert_eq!(
+        (&of_ref["job"]["id"], &of_ref["job"]["outcome"]),
+        (&serde_json::json!(again), &"succeeded".into())
+    );
+    assert_eq!(
+        (&of_ref["tip_job"]["id"], &of_ref["tip_job"]["outcome"]),
+        (&serde_json::json!(failed), &"failed".into())
+    );
+    assert_eq!(
+        of_ref["released"],
+        serde_json::json!({ "commit": "a".repeat(40), "job": 3 })
+    );
+    let told = format!("  its tip failed in job {failed}: what was built since then is an older commit again\n");
+    contains(&scene.out(&["explain", "ruby"]), &[&told]);
+
+    // What is built now comes first.
+    scene.rebuild("ruby", "ruby", RUNNING);
+    let status = scene.out(&["status", "ruby"]);
+    let row = status.lines().find(|line| line.starts_with("ruby ")).unwrap();
+    contains(
+        row,
+        &[
+            " running ",
+            &format!("; its tip bbbbbbbb failed (job {failed}); released is aaaaaaaa by job 3"),
+        ],
+    );
+}
+
+#[test]
+fn waiting_is_told_apart_from_work() {
+    let mut scene = Scene::released();
+    assert!(!scene.out(&["status"]).contains("WAITED"), "nothing has waited");
+    let id = scene.waited("base");
+    let status = scene.out(&["status", "base"]);
+    let row = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    contains(&row("PROJECT"), &["TOOK  WAITED  NOTE"]);
+    contains(&row("base "), &["  15s   1m 0s   "]);
+    let json = scene.json(&["status", "base", "--json"]);
+    let job = &json["projects"][0]["refs"][0]["job"];
+    assert_eq!(
+        (&job["id"], &job["attempts"][0]["waited"]),
+        (&serde_json::json!(id), &60.0.into())
+    );
+    contains(
+        &scene.out(&["explain", "base"]),
+        &["took 15s, waited 1m 0s: ended well\n"],
+    );
+}

@@ -217,6 +217,46 @@ fn only_the_running_attempt_waits() {
     assert_eq!(shown(&other.unwrap()[0]), (1, "b0000000", true));
 }
 
+#[test]
+fn how_long_an_attempt_has_waited_is_on_record_whatever_the_clock_does() {
+    let (_dir, mut store) = running();
+    let write = |store: &mut Store, writes: &[Write], second| {
+        store.commit(writes, at(second), &|_, _, _| false).unwrap();
+    };
+    let (waits, goes_on) = ([Write::AttemptWaits(JobId(1))], [Write::Attempt(JobId(1))]);
+    let waited = |store: &Store| {
+        let attempt = store.job(JobId(1)).unwrap().unwrap().attempts.remove(0);
+        (attempt.waits, attempt.waited.as_secs())
+    };
+    assert_eq!(waited(&store), (false, 0));
+    write(&mut store, &waits, 11);
+    assert_eq!(waited(&store), (true, 0), "it is not known yet how long");
+    write(&mut store, &goes_on, 16);
+    assert_eq!(waited(&store), (false, 5));
+    // Said twice, and a second time.
+    write(&mut store, &waits, 20);
+    write(&mut store, &waits, 25);
+    write(&mut store, &goes_on, 27);
+    assert_eq!(waited(&store), (false, 5 + 7));
+    // The clock was put back while it waited.
+    write(&mut store, &waits, 30);
+    write(&mut store, &goes_on, 10);
+    assert_eq!(
+        waited(&store),
+        (false, 0),
+        "less than it was, and never less than nothing"
+    );
+    // It ends while it waits: since then there was nothing but waiting.
+    let (_dir, mut store) = running();
+    write(&mut store, &waits, 11);
+    let cancelled = Job {
+        state: JobState::Done(Outcome::Cancelled),
+        ..queued(1, b"main", "aaaaaaaa")
+    };
+    write(&mut store, &[put(&cancelled)], 40);
+    assert_eq!(waited(&store), (true, 29));
+}
+
 fn plan(stage: ReleaseStage) -> ReleasePlan {
     ReleasePlan {
         stage,
