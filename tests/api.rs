@@ -4,8 +4,8 @@
 mod support;
 
 use pipelined::api::{
-    Cancelled, ClientError, Command, DaemonStatus, Looks, Polled, Queued, RebuildStarted, Refused, Reloaded, SOCKET,
-    UpdatesRound, UpdatesStarted, bind, call, call_within, serve,
+    Cancelled, ClientError, Command, DaemonStatus, Looks, PokesSent, Polled, Queued, RebuildStarted, Refused, Reloaded,
+    SOCKET, UpdatesRound, UpdatesStarted, bind, call, call_within, serve,
 };
 use pipelined::model::JobId;
 use serde_json::{Value, json};
@@ -101,6 +101,10 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
             },
             Command::Cancel { jobs, answer } => answer.send(Ok(jobs)).unwrap(),
             Command::Poll { project, answer } => answer.send(Ok(if project.is_some() { 1 } else { 3 })).unwrap(),
+            Command::Pokes { asked, answer } => match asked.images.is_empty() {
+                true => answer.send(Ok(PokesSent::default())).unwrap(),
+                false => answer.send(Err(Refused("no such image".to_owned()))).unwrap(),
+            },
             Command::Updates { asked, answer } => match asked.images.is_empty() {
                 true => answer.send(Ok(UpdatesStarted { round: 4 })).unwrap(),
                 false => answer.send(Err(Refused("no such image".to_owned()))).unwrap(),
@@ -140,6 +144,7 @@ fn every_request_reaches_the_daemon_and_its_answer_comes_back() {
     let Cancelled { jobs } = fake.post("/cancel", json!({"jobs": [1, 2]})).unwrap();
     assert_eq!(jobs, [JobId(1), JobId(2)]);
     assert_eq!(fake.post::<Polled>("/poll", json!({})).unwrap().remotes, 3);
+    assert!(fake.posted("/pokes", "").contains("{\"pokes\":[]}"));
     assert_eq!(
         fake.post::<Polled>("/poll", json!({"project": "a"})).unwrap().remotes,
         1
@@ -179,6 +184,8 @@ fn garbage_gets_one_clear_error_and_harms_nobody() {
         ("/cancel", "{\"jobs\": [\"x\"]}", 400),
         ("/cancel", "\u{0}\u{1}", 400),
         ("/poll", "7", 400),
+        ("/pokes", "{\"image\": []}", 400),
+        ("/pokes", "{\"images\": [\"a\"]}", 409),
         ("/rebuild", "{}", 400),
         ("/rebuild", r#"{"images": [], "recurse": true}"#, 409),
         ("/rebuild", r#"{"images": ["ruby"], "matching": "r*"}"#, 400),

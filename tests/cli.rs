@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "run",
     "status",
     "images",
@@ -24,6 +24,7 @@ const VERBS: [&str; 19] = [
     "build",
     "cancel",
     "poll",
+    "poke",
     "updates",
     "reload",
     "plan",

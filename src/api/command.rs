@@ -1,6 +1,7 @@
 //! Requests to the daemon.
 
 use super::message::Looks;
+use super::pokes::{PokesAsked, PokesSent};
 use super::rebuild::{RebuildAsked, RebuildStarted};
 use super::updates::{UpdatesAsked, UpdatesRound, UpdatesStarted};
 use crate::hooks::Hint;
@@ -58,6 +59,13 @@ pub enum Command {
         asked: UpdatesAsked,
         /// Where to ask how it goes.
         answer: Answer<UpdatesStarted>,
+    },
+    /// Tell those again who have not taken a release.
+    Pokes {
+        /// Of what.
+        asked: PokesAsked,
+        /// Who is told.
+        answer: Answer<PokesSent>,
     },
     /// How do the checks go?
     UpdatesRound {

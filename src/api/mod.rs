@@ -9,6 +9,7 @@ mod command;
 mod hooks;
 mod listen;
 mod message;
+mod pokes;
 mod rebuild;
 mod server;
 mod socket;
@@ -19,6 +20,7 @@ pub use command::{Answer, Command, DaemonStatus, HookStatus, PollStatus, Refused
 pub use hooks::{Hooks, Secret};
 pub use listen::listen;
 pub use message::{BuildAsked, CancelAsked, Cancelled, Looks, Poked, PollAsked, Polled, Queued, Reloaded};
+pub use pokes::{PokeSent, PokesAsked, PokesSent};
 pub use rebuild::{RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
 pub use server::serve;
 pub use socket::{SOCKET, SocketError, SocketFile, bind, runtime_directory};

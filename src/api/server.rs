@@ -6,6 +6,7 @@
 use super::command::{Answer, Command, Refused};
 use super::hooks::{Hooks, trusted};
 use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+use super::pokes::PokesAsked;
 use super::rebuild::RebuildAsked;
 use super::updates::UpdatesAsked;
 use axum::body::Bytes;
@@ -57,6 +58,7 @@ fn router(tx: Sender, hooks: Arc<Hooks>) -> Router {
         .route("/rebuild", post(rebuild))
         .route("/cancel", post(cancel))
         .route("/poll", post(poll))
+        .route("/pokes", post(pokes))
         .route("/reload", post(reload))
         .route("/updates", post(updates))
         .route("/updates/{round}", get(updates_round))
@@ -108,6 +110,15 @@ async fn poll(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear
     };
     let command = |answer| Command::Poll { project, answer };
     Ok(ask(&tx, command, |remotes| Polled { remotes }).await)
+}
+
+async fn pokes(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
+    let asked: PokesAsked = match body.is_empty() {
+        true => PokesAsked::default(),
+        false => read(&body)?,
+    };
+    let command = |answer| Command::Pokes { asked, answer };
+    Ok(ask(&tx, command, |sent| sent).await)
 }
 
 async fn updates(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {

@@ -28,6 +28,7 @@ mod news;
 mod patience;
 mod place;
 mod plan;
+mod poke;
 mod poke_view;
 mod poll;
 mod rebuild;
@@ -86,6 +87,7 @@ enum Verb {
     Rebuild(rebuild::Args),
     Cancel(cancel::Args),
     Poll(poll::Args),
+    Poke(poke::Args),
     Updates(updates::Args),
     Reload(reload::Args),
     Plan(plan::Args),
@@ -110,6 +112,7 @@ impl Verb {
             Self::Rebuild(args) => rebuild::run(args),
             Self::Cancel(args) => cancel::run(args),
             Self::Poll(args) => poll::run(args),
+            Self::Poke(args) => poke::run(args),
             Self::Updates(args) => updates::run(args),
             Self::Reload(args) => reload::run(args),
             Self::Plan(args) => plan::run(args),

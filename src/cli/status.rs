@@ -259,7 +259,8 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     }
     blocked::print(out, &view.blocked, style)?;
     if !view.pokes.is_empty() {
-        writeln!(out, "\n{}:", style.strong("Pokes that were not taken"))?;
+        let heading = style.strong("Pokes that were not taken");
+        writeln!(out, "\n{heading} (send them again: pipelined poke):")?;
     }
     for poked in &view.pokes {
         let line = format!("{}: {}", poked.title(), poked.story(runs(place), now));

@@ -479,6 +479,7 @@ fn waits_for_the_record(event: &Event) -> bool {
         | Event::BaseSeen { .. }
         | Event::PackagesSeen { .. }
         | Event::ElsewhereSeen { .. }
+        | Event::PokeAgain { .. }
         | Event::LookNow { .. }
         | Event::Tick => false,
     }

@@ -35,6 +35,9 @@ impl Daemon {
             Command::Poll { project, answer } => {
                 let _ = answer.send(self.poll(project.as_ref()));
             }
+            Command::Pokes { asked, answer } => {
+                let _ = answer.send(self.pokes_asked(&asked));
+            }
             Command::Updates { asked, answer } => {
                 let _ = answer.send(self.updates_asked(&asked));
             }
@@ -204,7 +207,7 @@ fn unknown(name: &ProjectName) -> Refused {
     ))
 }
 
-fn cannot_record() -> Refused {
+pub(super) fn cannot_record() -> Refused {
     Refused("the database cannot be written to: the daemon's log says why".to_owned())
 }
 

@@ -460,7 +460,7 @@ fn selected(state: &State, config: &Config, wanted: &[String]) -> Result<State, 
 }
 
 /// Whether an image is meant by one of these names; all are if there are none.
-fn wants(wanted: &[String], node: &Node, released: &[ImageRef]) -> bool {
+pub(super) fn wants(wanted: &[String], node: &Node, released: &[ImageRef]) -> bool {
     let (project, image) = (node.project.as_str(), node.image.as_str());
     wanted.is_empty()
         || wanted.iter().any(|name| {

@@ -3,7 +3,7 @@
 use super::judge::News;
 use crate::model::{
     BaseKey, CheckError, CommitId, Compared, Digest, Failure, Ground, ImageRef, ImageResult, JobId, Learned, Node,
-    Packages, PokeAnswer, PokeError, PokeId, ProjectName, RefName, ReleasePlan, Standing, Step, Used, Write,
+    Packages, Poke, PokeAnswer, PokeError, PokeId, ProjectName, RefName, ReleasePlan, Standing, Step, Used, Write,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -108,6 +108,11 @@ pub enum Event {
         poke: PokeId,
         /// The answer.
         result: Result<PokeAnswer, PokeError>,
+    },
+    /// A person wants these sent again, which were not taken.
+    PokeAgain {
+        /// As they are on record.
+        pokes: Vec<Poke>,
     },
     /// Somebody says that these have changed: look now, and not when it is their turn.
     LookNow {

@@ -85,6 +85,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             turn.reviewed();
         }
         Event::Poked { poke, result } => turn.poked(poke, result),
+        Event::PokeAgain { pokes } => turn.poke_again(&pokes),
         Event::LookNow { bases } => turn.look_now(&bases),
         Event::Tick => {}
         Event::Drain => {

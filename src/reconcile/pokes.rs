@@ -111,6 +111,28 @@ impl Turn<'_> {
         self.put_poke(poke);
     }
 
+    /// What was refused or given up is due anew, and what waits for its next try is due now. What is on its way has an end of
+    /// its own, and what a later release has overtaken is not worth telling.
+    pub(super) fn poke_again(&mut self, pokes: &[Poke]) {
+        for poke in pokes {
+            let known = &self.state.pokes;
+            let is_later =
+                |other: &Poke| other.id > poke.id && other.node == poke.node && other.place.key == poke.place.key;
+            if self.state.checking.poking.contains(&poke.id) || known.values().any(is_later) {
+                continue;
+            }
+            let again = Poke {
+                attempts: 0,
+                next: rounded(self.now),
+                end: None,
+                ..poke.clone()
+            };
+            if poked_target(self.config, poke).is_some() && known.get(&poke.id) != Some(&again) {
+                self.put_poke(again);
+            }
+        }
+    }
+
     /// Sends what is due, and remembers when the next one is.
     pub(super) fn poke(&mut self) {
         if self.state.mode != Mode::Normal {

@@ -7,6 +7,8 @@ use crate::support::servers::scripted::{Act, Server, answer};
 use crate::{body, form, header, signed_by_openssl};
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const TOKEN: &str = "glptt-of-the-app";
 const SECRET: &str = "secret-of-the-hook";
@@ -142,7 +144,8 @@ fn a_release_is_told_of_although_nobody_listens_and_the_daemon_dies() {
     // What a person sees meanwhile.
     let told = said(&bench, &["status"]);
     assert!(
-        told.contains("Pokes that were not taken:") && told.contains("it answers 503"),
+        told.contains("Pokes that were not taken (send them again: pipelined poke):")
+            && told.contains("it answers 503"),
         "{told}"
     );
 
@@ -221,7 +224,12 @@ fn a_release_is_told_of_although_nobody_listens_and_the_daemon_dies() {
 
 #[test]
 fn a_refusal_is_seen_and_not_repeated() {
-    let server = Server::start(|_, request| {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = is_mended.clone();
+    let server = Server::start(move |_, request| {
+        if mended.load(Ordering::SeqCst) {
+            return Act::Answer(answer("201 Created", "", "{}"));
+        }
         let said = serde_json::json!({ "message": format!("401 Unauthorized: {}", body(request)) });
         Act::Answer(answer("401 Unauthorized", "", &said.to_string()))
     });
@@ -252,5 +260,26 @@ fn a_refusal_is_seen_and_not_repeated() {
     assert_eq!(server.requests().len(), 1);
     let log = log(&bench);
     assert!(log.contains("ERROR") && log.contains("a poke was rejected"), "{log}");
+
+    // Until a person has mended it, and wants it sent again.
+    is_mended.store(true, Ordering::SeqCst);
+    let daemon = bench.site.start();
+    let wrong = bench.site.cli(&["poke", "q"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let error = String::from_utf8(wrong.stderr).unwrap();
+    assert!(error.contains("q is no released image"), "{error}");
+    let told = said(&bench, &["poke", "p"]);
+    assert!(
+        told.contains("p main: gitlab group/app main at http") && told.contains("is told of job 1 again\n"),
+        "{told}"
+    );
+    let pokes = wait_explained(&bench, "delivered");
+    assert_eq!(pokes[0]["last"]["attempts"], 1);
+    assert_eq!(server.requests().len(), 2);
+    assert_eq!(bench.site.json(&["status", "--json"])["pokes"], serde_json::json!([]));
+    // There is nothing more to be sent.
+    assert_eq!(bench.site.json(&["poke", "--json"]), serde_json::json!({ "pokes": [] }));
+    assert_eq!(said(&bench, &["poke"]), "everybody has taken what they were told\n");
+    drop(daemon);
     assert_no_secret(&bench);
 }

@@ -76,7 +76,8 @@ impl Scene {
     fn take(&mut self, decision: Decision) {
         for write in &decision.writes {
             let Write::Poke(poke) = write else { continue };
-            if poke.attempts == 0 && poke.end.is_none() {
+            // What a person wants sent again keeps its number, and what was wrong with it.
+            if poke.attempts == 0 && poke.end.is_none() && poke.error.is_none() {
                 assert!(poke.id.0 > self.last_id, "a number for the second time: {poke:?}");
                 self.last_id = poke.id.0;
             }
@@ -413,6 +414,47 @@ fn a_refusal_is_final_and_holds_for_one_release_only() {
 }
 
 #[test]
+fn a_person_has_a_refusal_sent_again_with_its_number() {
+    let mut scene = Scene::new(&["a"], &[hook("1")]);
+    scene.release("a");
+    let id = scene.only();
+    let on_record = Poke {
+        error: Some(refused().message),
+        ..scene.on_their_way[&id].clone()
+    };
+    scene.rejected.insert(id);
+    scene.answer(id, Err(refused()));
+    let again = |scene: &mut Scene, poke: &Poke| {
+        let pokes = vec![poke.clone()];
+        let decision = scene.world.event(Event::PokeAgain { pokes });
+        scene.take(decision);
+    };
+    again(&mut scene, &on_record);
+    assert_eq!(scene.only(), id);
+    // What is on its way is not sent a second time at once.
+    let decision = scene.world.event(Event::PokeAgain {
+        pokes: vec![on_record.clone()],
+    });
+    assert_eq!(decision, Decision::default());
+    // What waits for its next try does not wait any longer.
+    scene.fail(id);
+    assert_eq!(scene.on_their_way.len(), 0);
+    again(&mut scene, &on_record);
+    assert_eq!(scene.only(), id);
+    scene.answer(id, Ok(taken()));
+    scene.pass(DAY);
+    assert_eq!(scene.on_their_way.len(), 0);
+    // A later release is what counts.
+    scene.release("a");
+    let later = scene.only();
+    scene.fail(later);
+    again(&mut scene, &on_record);
+    assert!(!scene.world.state.pokes.contains_key(&id));
+    scene.pass(DAY);
+    assert!(!scene.on_their_way.contains_key(&id));
+}
+
+#[test]
 fn only_the_newest_release_is_told_of_what_did_not_get_through() {
     let mut scene = Scene::new(&["a"], &[hook("1")]);
     scene.release("a");
@@ -504,6 +546,8 @@ enum Op {
     Refuse(Index),
     /// It was taken, and the daemon dies before it hears of that.
     TakeAndCrash(Index),
+    /// A person wants sent again what was not taken.
+    Again,
     Pass(i64),
     Targets(&'static str, usize),
     Enable(&'static str, bool),
@@ -522,6 +566,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => i().prop_map(Op::Fail),
         1 => i().prop_map(Op::Refuse),
         2 => i().prop_map(Op::TakeAndCrash),
+        2 => Just(Op::Again),
         6 => select(vec![1, 2, 5, 60, HOUR, 4 * DAY, -HOUR, -30 * DAY]).prop_map(Op::Pass),
         1 => (p(), 0..4usize).prop_map(|(p, n)| Op::Targets(p, n)),
         1 => (p(), any::<bool>()).prop_map(|(p, on)| Op::Enable(p, on)),
@@ -551,6 +596,15 @@ fn apply(scene: &mut Scene, op: Op) {
                 scene.answer(id, Ok(taken()));
             }
         }
+        Op::Again if scene.world.state.mode == pipelined::model::Mode::Normal => {
+            let mut seen = BTreeSet::new();
+            let mut pokes = scene.world.store.pokes(None).unwrap();
+            // The newest come first.
+            pokes.retain(|poke| seen.insert((poke.node.clone(), poke.place.key.clone())) && poke.is_trouble());
+            let decision = scene.world.event(Event::PokeAgain { pokes });
+            scene.take(decision);
+        }
+        Op::Again => {}
         Op::Fail(index) => {
             if let Some(id) = some(scene, index) {
                 scene.fail(id);

@@ -88,7 +88,7 @@ pub fn config(limit: usize, projects: &[&str]) -> Config {
 }
 
 pub struct World {
-    store: Store,
+    pub store: Store,
     dir: tempfile::TempDir,
     pub state: State,
     pub config: Config,
