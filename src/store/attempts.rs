@@ -103,12 +103,12 @@ pub(super) fn begin_attempt(
     })
 }
 
-/// The running attempt ends for now. What it has waited before counts as if it had begun to wait earlier.
+/// The running attempt ends for now.
 pub(super) fn pause(transaction: &Transaction<'_>, job: JobId, now: Timestamp) -> Result<(), StoreError> {
     execute(
         transaction,
-        "UPDATE attempts SET waits = max(1, ?2 + waits)
-         WHERE job = ?1 AND ended IS NULL AND waits <= 0 AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+        "UPDATE attempts SET waits_since = ?2
+         WHERE job = ?1 AND ended IS NULL AND waits_since IS NULL AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
         params![job.0, now.as_millisecond()],
     )
 }
@@ -123,7 +123,7 @@ fn gone_on(
     let found = transaction
         .query_row(
             "SELECT project, ref, dir, n FROM attempts JOIN jobs ON jobs.id = attempts.job
-             WHERE job = ?1 AND waits > 0 AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
+             WHERE job = ?1 AND waits_since IS NOT NULL AND n = (SELECT max(n) FROM attempts WHERE job = ?1)",
             [job.0],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
@@ -134,7 +134,8 @@ fn gone_on(
     let (project, reference) = (super::rows::project(project)?, super::rows::reference(reference)?);
     execute(
         transaction,
-        "UPDATE attempts SET waits = min(0, max(waits, started) - ?2) WHERE job = ?1 AND waits > 0",
+        "UPDATE attempts SET waited = waited + max(0, ?2 - waits_since), waits_since = NULL
+         WHERE job = ?1 AND waits_since IS NOT NULL",
         params![job.0, now.as_millisecond()],
     )?;
     if free(&project, &reference, &dir) {

@@ -38,7 +38,7 @@ pub struct AttemptRecord {
     pub image_id: Option<String>,
     /// It has ended for now, and goes on later.
     pub waits: bool,
-    /// How long it has waited in all; nothing while it waits, and its job has no outcome.
+    /// How long it has waited in all, up to when it last went on or its job ended.
     pub waited: Duration,
 }
 
@@ -284,23 +284,20 @@ impl Store {
 
     fn attempts(&self, job: JobId, finished: Option<Timestamp>) -> Result<Vec<AttemptRecord>, StoreError> {
         self.rows(
-            "SELECT n, dir, started, ended, failure, image_id, waits FROM attempts WHERE job = ?1 ORDER BY n",
+            "SELECT n, dir, started, ended, failure, image_id, waits_since, waited FROM attempts WHERE job = ?1 ORDER BY n",
             [job.0],
             |row| {
-                let (started, waits): (i64, i64) = (get(row, 2)?, get(row, 6)?);
-                let waited = match (waits > 0, finished) {
-                    (true, Some(finished)) => finished.as_millisecond() - waits.max(started),
-                    (true, None) => 0,
-                    (false, _) => -waits,
-                };
+                let (since, waited): (Option<i64>, i64) = (get(row, 6)?, get(row, 7)?);
+                let last = since.zip(finished).map(|(since, end)| end.as_millisecond() - since);
+                let waited = waited + last.unwrap_or(0).max(0);
                 Ok(AttemptRecord {
                     n: get(row, 0)?,
                     dir: get(row, 1)?,
-                    started: rows::time(started)?,
+                    started: rows::time(get(row, 2)?)?,
                     ended: get::<Option<i64>>(row, 3)?.map(rows::time).transpose()?,
                     failure: rows::failure(get(row, 4)?)?,
                     image_id: get(row, 5)?,
-                    waits: waits > 0,
+                    waits: since.is_some(),
                     waited: Duration::from_millis(u64::try_from(waited).unwrap_or(0)),
                 })
             },

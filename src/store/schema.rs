@@ -127,9 +127,10 @@ ALTER TABLE jobs ADD COLUMN wave INTEGER;
 ALTER TABLE jobs ADD COLUMN atomic INTEGER;
 CREATE INDEX jobs_of_wave ON jobs (wave) WHERE wave IS NOT NULL;
 
--- in milliseconds: above 0 the attempt has ended for now, and goes on in the same directory: since when it waits, dated
--- back by what it waited before; else how long it has waited in all, below 0
-ALTER TABLE attempts ADD COLUMN waits INTEGER NOT NULL DEFAULT 0;
+-- the attempt has ended for now, and goes on in the same directory: since when it waits; and how many milliseconds it
+-- had waited in all before that
+ALTER TABLE attempts ADD COLUMN waits_since INTEGER;
+ALTER TABLE attempts ADD COLUMN waited INTEGER NOT NULL DEFAULT 0;
 
 -- JSON: digests of earlier releases with the same content
 ALTER TABLE image_results ADD COLUMN alike TEXT NOT NULL DEFAULT '[]';
