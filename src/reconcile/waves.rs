@@ -175,6 +175,11 @@ impl Turn<'_> {
             if !members.iter().all(|id| is_held(self.state, *id)) {
                 continue;
             }
+            // It was ended while these brought their content to its places.
+            if !members.contains(&root) {
+                self.fail_wave(root, &format!("job {root}, which began it, has ended"));
+                continue;
+            }
             match self.rest(root) {
                 Rest::None => members.into_iter().for_each(|id| self.let_go(id)),
                 Rest::Some => {}
