@@ -7,7 +7,7 @@ use super::pokes;
 use super::polls::Listed;
 use crate::config::{Config, Project, Upstream};
 use crate::model::{
-    Checking, CommitId, ImageName, ImageStatus, JobId, JobState, Learned, Mode, Outcome, ProjectName, RefName,
+    Checking, CommitId, ImageName, ImageStatus, Job, JobId, JobState, Learned, Mode, Outcome, ProjectName, RefName,
     ReleaseStage, State, Write, error_chain, mask_url, remote_key,
 };
 use crate::pipeline::{self, Announced, Denied, Finished, GoOn, LastGood, Permit, Told, Work};
@@ -129,7 +129,7 @@ impl Daemon {
         let Some(job) = self.state.jobs.get(&attempt.job).cloned() else {
             return;
         };
-        let Some(project) = self.config.projects.get(&job.project).cloned() else {
+        let Some(project) = self.project_of(&job, &attempt) else {
             return;
         };
         let running = Running {
@@ -179,6 +179,20 @@ impl Daemon {
             // The loop is there for as long as an attempt is.
             let _ = tell.send(Happening::AttemptEnded { job: id, finished });
         });
+    }
+
+    /// As the config has it; if it has it no more, what finishing the release of a wave needs of it.
+    fn project_of(&self, job: &Job, attempt: &Attempt) -> Option<Project> {
+        if let Some(project) = self.config.projects.get(&job.project) {
+            return Some(project.clone());
+        }
+        let plan = attempt
+            .resume
+            .as_ref()
+            .filter(|plan| plan.stage == ReleaseStage::Moving)?;
+        let project = &job.project;
+        tracing::info!(job = job.id.0, %project, "the project was removed from the config: the release of its wave is finished");
+        Some(pipeline::leaving(job, plan))
     }
 
     /// What earlier attempts left for a release is of no use to one that builds again.

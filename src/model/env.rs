@@ -49,6 +49,20 @@ pub const ENGINE_VARIABLES: [&str; 12] = [
     "XDG_RUNTIME_DIR",
 ];
 
+/// Those, and what decides where logins to registries come from: all that a release needs of a project's `env`. They are
+/// addresses and directories.
+pub const RELEASE_VARIABLES: [&str; 14] = {
+    let mut names = [""; 14];
+    let mut at = 0;
+    while at < ENGINE_VARIABLES.len() {
+        names[at] = ENGINE_VARIABLES[at];
+        at += 1;
+    }
+    names[at] = "REGISTRY_AUTH_FILE";
+    names[at + 1] = "XDG_CONFIG_HOME";
+    names
+};
+
 /// Whether a job alone says what this variable is, or that it is not set: whatever the config says, and whatever job the
 /// daemon itself may have been started from.
 pub fn is_job_variable(name: &str) -> bool {

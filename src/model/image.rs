@@ -3,7 +3,7 @@
 use super::{Digest, Failure, ImageRef, JobId, Needed, ProjectName, ReleaseStage, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of an image within its project: 1 to 128 of `A-Z a-z 0-9 _ - .`, not starting with `-` or `.`. The only
 /// image of a project, `[projects.X.image]`, has the project's name.
@@ -210,6 +210,10 @@ pub struct ReleasePlan {
     /// Whether references may move.
     #[serde(default)]
     pub stage: ReleaseStage,
+    /// What decides to which storage or server a command talks, and as whom: see [`super::RELEASE_VARIABLES`]. By this
+    /// the references of a wave are moved also when the config has the project no more.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// Where a release reference points, as far as we moved it.

@@ -29,7 +29,8 @@ pub use commit::{CommitError, CommitId};
 pub use content::{ImageContent, platform};
 pub use digest::{Digest, DigestError};
 pub use env::{
-    CALLBACK_VARIABLES, ENGINE_VARIABLES, EnvFileError, JOB_VARIABLES, is_env_name, is_job_variable, parse_env_file,
+    CALLBACK_VARIABLES, ENGINE_VARIABLES, EnvFileError, JOB_VARIABLES, RELEASE_VARIABLES, is_env_name, is_job_variable,
+    parse_env_file,
 };
 pub use failure::{Failure, FailureKind, error_chain};
 pub use graph::{Edge, EdgeKind, Graph, Memo};

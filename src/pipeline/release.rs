@@ -8,6 +8,7 @@
 use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::images::Planned;
+use super::leaving::release_variables;
 use crate::model::{
     Content, Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan,
     ReleaseStage, Step,
@@ -159,6 +160,7 @@ impl<'a> Attempt<'a> {
             others,
             failure: self.failed.clone(),
             stage: ReleaseStage::Moving,
+            env: release_variables(&self.runner.env),
         };
         self.carry_out(plan, false).await
     }

@@ -2,7 +2,7 @@
 
 use super::event::{Decision, Effect, Event};
 use super::rebuilds::Scope;
-use crate::config::{Config, Project};
+use crate::config::Config;
 use crate::model::{
     CommitId, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleaseStage, State,
     Write,
@@ -254,8 +254,8 @@ impl Turn<'_> {
         id
     }
 
-    /// Nothing of a project that is not watched waits; a job that comes back to the queue may find that its project went
-    /// while it ran.
+    /// Nothing of a project that is not watched waits, but for the references of a wave, which all move; a job that comes
+    /// back to the queue may find that its project went while it ran.
     fn drop_unwatched(&mut self) {
         let config = self.config;
         let dropped: Vec<Job> = self
@@ -263,9 +263,8 @@ impl Turn<'_> {
             .jobs
             .values()
             .filter(|job| {
-                let project = config.projects.get(&job.project);
-                let goes_on = |p: &Project| p.enabled || self.is_moving_with_its_wave(job);
-                job.is_queued() && !project.is_some_and(goes_on)
+                let is_watched = config.projects.get(&job.project).is_some_and(|project| project.enabled);
+                job.is_queued() && !is_watched && !self.is_moving_with_its_wave(job)
             })
             .cloned()
             .collect();

@@ -79,7 +79,7 @@ impl Turn<'_> {
         };
         let is_enabled = |job: &&Job| {
             let project = self.config.projects.get(&job.project);
-            project.is_some_and(|project| project.enabled || self.is_moving_with_its_wave(job))
+            project.is_some_and(|project| project.enabled) || self.is_moving_with_its_wave(job)
         };
         let mut due: Vec<&Job> = self.state.jobs.values().filter(is_due).filter(is_enabled).collect();
         due.sort_by_key(|job| (job.place, job.id));

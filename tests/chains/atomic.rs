@@ -3,6 +3,7 @@
 use crate::scene::{Farm, ROOT, on, wants};
 use crate::support::scratch::{SOON, wait_for_state};
 use crate::support::servers::faults::{Fault, Gate};
+use rstest::rstest;
 use std::path::PathBuf;
 
 const ALL: [&str; 3] = ["base", "ruby", "app"];
@@ -176,6 +177,59 @@ fn what_began_to_move_is_finished() {
     assert_consistent(&farm);
     assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
     farm.assert_quiet("base");
+}
+
+/// A project that is taken out of the config while the references move: by a reload, or while the daemon is down.
+#[rstest]
+#[case::by_a_reload(false)]
+#[case::while_it_is_down(true)]
+fn what_is_removed_leaves_no_half_wave(#[case] crashes: bool) {
+    let mut farm = farm();
+    farm.top = "limit = 1\n".to_owned();
+    let (callback, told) = farm.teller("success_callback", "ruby");
+    farm.project("ruby", &callback);
+    released(&mut farm);
+    let before = farm.all_at(&ALL);
+    let gate = Gate::default();
+    let held = gate.clone();
+    // The first one stands before the gate, and the others behind it.
+    farm.proxy
+        .set(move |r| (r.is("PUT", "/v2/base/manifests/1")).then(|| Fault::Hold(held.clone())));
+    farm.change("base", "2\n");
+    gate.wait_came();
+    let moving = farm.stages();
+    assert!(
+        moving.len() == 3 && moving.iter().all(|(_, stage)| stage == "moving"),
+        "{moving:?}"
+    );
+    farm.remove("ruby");
+    match crashes {
+        true => {
+            farm.crash();
+            farm.proxy.set(|_| None);
+            farm.start();
+        }
+        false => {
+            farm.reload();
+            gate.open();
+        }
+    }
+    let jobs = farm.wait_jobs(6);
+    assert!(jobs.iter().all(|job| job.outcome == "succeeded"), "{}", farm.story());
+    assert_consistent(&farm);
+    assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
+    // Of its first job only: nothing else is done for what is not in the config.
+    assert_eq!(crate::common::text(&told).lines().count(), 1);
+    let log = crate::common::text(&farm.site.log);
+    assert!(
+        log.contains("was removed from the config: the release of its wave is finished"),
+        "{log}"
+    );
+    // And then it is gone.
+    let graph = farm.run(&["graph"]);
+    assert!(!graph.contains("ruby"), "{graph}");
+    farm.change("ruby", "2\n");
+    farm.assert_quiet("ruby");
 }
 
 /// Nothing that does not belong to the wave is in its way, and it is in nobody's.

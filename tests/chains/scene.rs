@@ -149,6 +149,11 @@ impl Farm {
         self.disabled = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
+    /// It is not in the next config, nor in those after it.
+    pub fn remove(&mut self, name: &str) {
+        self.projects.remove(name);
+    }
+
     /// No base is looked at for as long as a test runs.
     pub fn calm(&mut self) {
         for image in self.projects.values_mut().filter_map(|project| project.image.as_mut()) {

@@ -359,6 +359,7 @@ impl Scene {
             others: Vec::new(),
             failure: None,
             stage: ReleaseStage::Held,
+            env: BTreeMap::new(),
         };
         self.write(&[put(&job), Write::Attempt(id), Write::Releasing { job: id, plan }]);
         id

@@ -264,6 +264,7 @@ fn plan(stage: ReleaseStage) -> ReleasePlan {
         }],
         others: vec![image(ImageStatus::Unchanged, 9, &[])],
         failure: None,
+        env: [("HOME".to_owned(), "/srv/builder".to_owned())].into(),
     }
 }
 

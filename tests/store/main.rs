@@ -600,6 +600,7 @@ fn a_release_that_has_begun_goes_on_in_its_directory() {
         }],
         others: vec![image(ImageStatus::Failed, 9, &[])],
         failure: Some((Step::Test, Failure::failed("no"))),
+        ..ReleasePlan::default()
     };
     let releasing = Write::Releasing {
         job: job.id,

@@ -164,6 +164,7 @@ impl Farm {
             others,
             failure,
             stage: ReleaseStage::Moving,
+            env: BTreeMap::new(),
         };
         let lost = overtaken(&plan, &self.releases, &self.state().releasing, id, job.rebuild.as_ref());
         self.attempts.insert(id, Phase::Releases(lost));

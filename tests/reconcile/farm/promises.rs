@@ -17,10 +17,8 @@ impl Farm {
                 let Some((ended, outcome)) = self.done.get(other) else {
                     continue;
                 };
-                // A person may take a project away at any time: that is not held up by a release.
-                let is_gone = ended.note.starts_with("the project was ");
                 assert!(
-                    is_gone || *outcome == Outcome::Succeeded,
+                    *outcome == Outcome::Succeeded,
                     "job {job} of the wave of {root} was released, and {other} {outcome}: {}",
                     ended.note
                 );
