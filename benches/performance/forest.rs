@@ -152,6 +152,7 @@ impl Forest {
             default: Some(true),
             needs: Vec::new(),
             failed: None,
+            failed_waves: Vec::new(),
         }
     }
 

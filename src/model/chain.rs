@@ -26,6 +26,35 @@ pub struct Links {
     pub needs: Vec<BaseUsed>,
     /// The last job that built a tip and did not succeed, with the tip; none if it succeeded since.
     pub failed: Option<(CommitId, JobId, Outcome)>,
+    /// The atomic waves that this image has begun and that were not released, with what they failed by: of its tip, and of
+    /// what is released. None of them since its tip succeeded.
+    #[serde(default)]
+    pub failed_waves: Vec<FailedWave>,
+}
+
+/// An atomic wave that was not released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedWave {
+    /// The job that began it.
+    pub root: JobId,
+    /// What it failed by. What was not tried any more because of these is none of them.
+    pub by: Vec<Culprit>,
+}
+
+/// What an atomic wave failed by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Culprit {
+    /// Which image, or project without images.
+    pub node: Node,
+    /// The job that did not end well.
+    pub job: JobId,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// The commit that was released then.
+    pub released: Option<CommitId>,
+    /// It is none of the wave: something of the wave stands on it. Its failure says nothing of the wave, so that any
+    /// success of it is a mend.
+    pub is_outside: bool,
 }
 
 impl Links {
@@ -40,6 +69,7 @@ impl Links {
             default,
             needs: _,
             failed: _,
+            failed_waves: _,
         } = self;
         (bases, siblings, targets, remotes, default)
     }

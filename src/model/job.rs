@@ -278,6 +278,12 @@ impl Job {
         matches!(self.state, JobState::Queued { .. })
     }
 
+    /// Whether an attempt has found that its commit is not there any more.
+    pub fn is_gone(&self) -> bool {
+        let failure = self.failure.as_ref();
+        failure.is_some_and(|(_, failure)| failure.kind == FailureKind::Superseded)
+    }
+
     /// Whether an attempt of it is running.
     pub fn is_running(&self) -> bool {
         matches!(self.state, JobState::Running { .. })

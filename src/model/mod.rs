@@ -24,7 +24,7 @@ mod template;
 mod update;
 mod write;
 
-pub use chain::{Ground, Learned, Links, Needed, Parent, ReleaseStage, Thing};
+pub use chain::{Culprit, FailedWave, Ground, Learned, Links, Needed, Parent, ReleaseStage, Thing};
 pub use commit::{CommitError, CommitId};
 pub use content::{ImageContent, platform};
 pub use digest::{Digest, DigestError};

@@ -83,6 +83,7 @@ impl<'a> Attempt<'a> {
             remotes: remotes.clone(),
             default,
             failed: None,
+            failed_waves: Vec::new(),
             needs: Vec::new(),
         };
         let name = |planned: &Planned<'a>| planned.prepared.image.name.clone();

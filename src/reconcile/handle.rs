@@ -211,6 +211,7 @@ impl Turn<'_> {
         };
         if is_followed(self.state) != commit.is_some() {
             self.reconsider_below_ref(project, reference);
+            self.reconsider_own_waves(project, reference);
             self.state.graph.forget();
         }
         let seen = self.state.projects.entry(project.clone()).or_default();
@@ -293,13 +294,14 @@ impl Turn<'_> {
             if ended.is_empty() && reconsider.is_empty() {
                 return;
             }
-            for (job, _) in &ended {
-                self.tried(job);
+            for (job, stage) in &ended {
+                self.tried(job, *stage);
                 self.note_failed(job);
                 if job.state == JobState::Done(Outcome::Succeeded) {
                     self.thing(job);
                 }
                 self.reconsider_below_ref(&job.project, &job.reference);
+                self.reconsider_failed_waves(job);
                 reconsider.append(&mut self.reconsider);
             }
             if !ended.is_empty() {

@@ -58,6 +58,7 @@ impl Turn<'_> {
             let before = self.state.updates.links.get(&node);
             let links = Links {
                 failed: before.and_then(|links| links.failed.clone()),
+                failed_waves: before.map(|links| links.failed_waves.clone()).unwrap_or_default(),
                 needs: before.map(|links| links.needs.clone()).unwrap_or_default(),
                 ..links.clone()
             };
@@ -188,7 +189,12 @@ impl Turn<'_> {
             Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => {
                 Some((job.commit.clone(), job.id, outcome))
             }
-            Outcome::Superseded | Outcome::Skipped => return,
+            Outcome::Superseded | Outcome::Skipped => {
+                if job.is_gone() {
+                    self.forget_failed_waves(job);
+                }
+                return;
+            }
         };
         if job.rebuild.is_some() {
             return;
@@ -201,9 +207,12 @@ impl Turn<'_> {
         let known: BTreeMap<Node, Links> = nodes
             .filter_map(|node| Some((node.clone(), self.state.updates.links.get(&node)?.clone())))
             .collect();
-        for (node, links) in known {
-            let failed = failed.clone();
-            self.put_links(&node, Some(Links { failed, ..links }));
+        for (node, mut links) in known {
+            links.failed.clone_from(&failed);
+            if failed.is_none() {
+                links.failed_waves.clear();
+            }
+            self.put_links(&node, Some(links));
         }
     }
 }

@@ -14,6 +14,7 @@ mod handle;
 mod judge;
 mod learned;
 mod look_now;
+mod mends;
 mod ours;
 mod overtaken;
 mod pokes;

@@ -8,6 +8,7 @@ use super::above::{Above, Freshness, Sight};
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
 use super::judge::{Counting, News, Watched, judge, watch, watched, watched_on};
+use super::mends::{mended_tip, mends};
 use super::ours::Ours;
 use super::things::{Change, failed_first, stale};
 use super::tries::{held, tip_key};
@@ -41,6 +42,8 @@ pub(super) struct Plan {
     bases: BTreeSet<String>,
     upstreams: BTreeSet<String>,
     packages: BTreeSet<String>,
+    /// What was mended of what its wave failed by.
+    mends: BTreeSet<String>,
     pub schedules: BTreeSet<String>,
     /// The newest wave that has brought it about.
     wave: Option<JobId>,
@@ -75,6 +78,8 @@ impl Plan {
             (packages, _, _) if !packages.is_empty() => Reason::PackagesUpdated,
             (_, bases, _) if !bases.is_empty() => Reason::BaseUpdated,
             (_, _, upstreams) if !upstreams.is_empty() => Reason::UpstreamRebuilt,
+            // It is a commit that is not released yet.
+            _ if !self.mends.is_empty() => Reason::NewCommit,
             _ => Reason::Schedule,
         }
     }
@@ -93,6 +98,7 @@ impl Plan {
         bases
             .chain(self.upstreams.iter().map(String::as_str))
             .chain(packages)
+            .chain(self.mends.iter().map(String::as_str))
             .chain(schedules)
             .chain(hand)
             .collect::<Vec<_>>()
@@ -170,6 +176,7 @@ impl Turn<'_> {
         };
         for place in below {
             let node = &ours.graph.nodes()[place];
+            self.plan_mended_tip(place, &sight, &mut plans);
             match self.state.updates.standings.get(node) {
                 Some(standing) if matches!(scope, Scope::Below(_)) => {
                     candidates.extend(watch(self.state, self.config, node, standing));
@@ -217,6 +224,23 @@ impl Turn<'_> {
         let place = (node.project.clone(), node.reference.clone(), commit);
         let plan = plans.entry(place).or_default();
         plan.add(&node.image, standing.job, judgement.news(Counting::Settled));
+        if let Some(tried) = updates.tried.get(node).filter(|tried| tried.key == judgement.key) {
+            plan.mends.extend(mends(node, tried.job, updates));
+        }
+    }
+
+    /// The tip whose wave was not released is tried again once something that the wave failed by is mended. That is once
+    /// for each mend: if it fails again, what it fails by is on record anew.
+    fn plan_mended_tip(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {
+        let node = &sight.ours.graph.nodes()[place];
+        let Some((tip, mends)) = mended_tip(node, self.state) else {
+            return;
+        };
+        if self.is_busy(node) || sight.above(place) != Above::Settled {
+            return;
+        }
+        let place = (node.project.clone(), node.reference.clone(), tip);
+        plans.tips.entry(place).or_default().mends.extend(mends);
     }
 
     fn plan_thing(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {

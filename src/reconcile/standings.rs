@@ -29,6 +29,8 @@ impl Turn<'_> {
             reference: job.reference.clone(),
             image: result.image.clone(),
         };
+        let before = self.state.updates.standings.get(&node);
+        let is_other = before.is_some_and(|before| before.commit != job.commit);
         let released = self.take_over(job.id, &node, result);
         match result.status {
             // All of it is a newer job's by now.
@@ -54,6 +56,9 @@ impl Turn<'_> {
                     alike: result.alike.clone(),
                 };
                 self.state.updates.standings.insert(node.clone(), standing);
+                if is_other {
+                    self.forget_try(&node);
+                }
                 self.poke_about(job, &node, result);
                 self.put_packages(&node, None);
                 self.put_elsewhere(&node, None);

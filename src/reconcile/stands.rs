@@ -4,6 +4,7 @@
 
 use super::above::{Above, Freshness, Sight};
 use super::judge::{Counting, judge, watch};
+use super::mends::{failed_waves, waits_for_mend};
 use super::ours::Ours;
 use super::tries::held;
 use crate::config::Config;
@@ -105,6 +106,8 @@ pub struct Chains<'a> {
     config: &'a Config,
     sight: Sight<'a>,
     waits: BTreeMap<JobId, String>,
+    /// What waves failed by that are not released since.
+    culprits: BTreeMap<&'a Node, Vec<String>>,
 }
 
 impl<'a> Chains<'a> {
@@ -112,11 +115,26 @@ impl<'a> Chains<'a> {
     pub fn new(state: &'a State, config: &'a Config, ours: &'a Ours) -> Self {
         let sight = Sight::new(state, config, ours);
         let waits = sight.waits();
+        let mut culprits: BTreeMap<&Node, Vec<String>> = BTreeMap::new();
+        for (node, root, culprit) in failed_waves(state) {
+            let (name, at) = (full_name(&node.project, &node.image), culprit.commit.short());
+            let until = if culprit.is_outside {
+                "good"
+            } else {
+                "mended by a commit"
+            };
+            let why = format!(
+                "the wave of {name} (job {root}) failed by this at {at} (job {}): it is tried again once this is {until}",
+                culprit.job
+            );
+            culprits.entry(&culprit.node).or_default().push(why);
+        }
         Self {
             state,
             config,
             sight,
             waits,
+            culprits,
         }
     }
 
@@ -262,7 +280,13 @@ impl<'a> Chains<'a> {
             Freshness::Fresh => match self.sight.above(place) {
                 // It will be stale as soon as that is mended.
                 Above::Blocked(why) => (Word::Blocked, why),
-                Above::Settled | Above::Waits(_) => (Word::Fresh, tip.unwrap_or_default()),
+                Above::Settled | Above::Waits(_) => {
+                    let of_waves = self.culprits.get(node).into_iter().flatten().cloned();
+                    (
+                        Word::Fresh,
+                        tip.into_iter().chain(of_waves).collect::<Vec<_>>().join("; "),
+                    )
+                }
             },
             Freshness::Stale => match self.sight.above(place) {
                 Above::Waits(why) => (Word::Waits, why),
@@ -284,7 +308,9 @@ impl<'a> Chains<'a> {
     fn failed_tip(&self, node: &Node) -> Option<String> {
         let (commit, job, outcome) = self.state.updates.links.get(node)?.failed.as_ref()?;
         let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
-        (tip == commit).then(|| format!("its tip {} {outcome} (job {job})", commit.short()))
+        let wave = waits_for_mend(node, *job, &self.state.updates);
+        let wave = wave.map(|why| format!(": {why}")).unwrap_or_default();
+        (tip == commit).then(|| format!("its tip {} {outcome} (job {job}){wave}", commit.short()))
     }
 
     /// By names, from the node on.

@@ -3,9 +3,10 @@
 
 use super::handle::{Turn, replace};
 use super::judge::base_key;
+use super::mends::{mends, waits_for_mend};
 use super::timing::rounded;
 use crate::model::{
-    FailureKind, ImageName, Job, JobId, JobState, Node, Outcome, ProjectName, RefName, State, Tried, Updates, Write,
+    ImageName, Job, JobId, JobState, Node, Outcome, ProjectName, RefName, ReleaseStage, State, Tried, Updates, Write,
 };
 use jiff::Timestamp;
 
@@ -26,6 +27,8 @@ pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
         None => Some(format!("job {job} is about it")),
         // Our own trouble: with the next look it is tried again.
         Some((Outcome::Errored, at)) if checked_since(at) => None,
+        // What it begins is another wave by now.
+        Some(_) if !mends(node, job, updates).is_empty() => None,
         Some((Outcome::Errored, _)) => Some(format!("job {job} errored: tried again after the next check")),
         Some((Outcome::Succeeded, _)) => Some(format!(
             "job {job} built it again and that did not change it: not tried again until something else is new"
@@ -33,14 +36,17 @@ pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
         Some((Outcome::Superseded, _)) => Some(format!(
             "job {job} found that its commit is gone from the remote: not tried again until something else is new"
         )),
-        Some((outcome, _)) => Some(format!(
-            "job {job} was built for the same and {}: not tried again until something else is new, or by hand",
-            match outcome {
-                Outcome::Cancelled => "cancelled",
-                Outcome::TimedOut => "timed out",
-                _ => "failed",
-            }
-        )),
+        Some((outcome, _)) => Some(match waits_for_mend(node, job, updates) {
+            Some(why) => format!("job {job} was built for the same and was not released: {why}"),
+            None => format!(
+                "job {job} was built for the same and {}: not tried again until something else is new, or by hand",
+                match outcome {
+                    Outcome::Cancelled => "cancelled",
+                    Outcome::TimedOut => "timed out",
+                    _ => "failed",
+                }
+            ),
+        }),
     }
 }
 
@@ -75,8 +81,16 @@ impl Turn<'_> {
         }
     }
 
-    /// A job has its outcome: what was tried by it holds, or does not.
-    pub(super) fn tried(&mut self, job: &Job) {
+    /// What was tried with another commit says nothing of this one.
+    pub(super) fn forget_try(&mut self, node: &Node) {
+        let tried = self.state.updates.tried.get(node);
+        if tried.is_some_and(|tried| tried.ended.is_some()) {
+            self.put_tried(node, None);
+        }
+    }
+
+    /// A job has its outcome, with its release as far as that had come: what was tried by it holds, or does not.
+    pub(super) fn tried(&mut self, job: &Job, stage: Option<ReleaseStage>) {
         let JobState::Done(outcome) = job.state else { return };
         let of_ref = |node: &Node| node.project == job.project && node.reference == job.reference;
         let tried = self.state.updates.tried.iter();
@@ -84,14 +98,12 @@ impl Turn<'_> {
             .filter(|(node, tried)| tried.job == job.id && of_ref(node))
             .map(|(node, tried)| (node.clone(), tried.clone()))
             .collect();
-        let is_gone = job
-            .failure
-            .as_ref()
-            .is_some_and(|(_, f)| f.kind == FailureKind::Superseded);
         let holds = match outcome {
             Outcome::Skipped => false,
             // By a newer commit, before its turn: that may fail.
-            Outcome::Superseded => is_gone,
+            Outcome::Superseded => job.is_gone(),
+            // Of what its wave took down with it nothing was found out.
+            _ if self.is_of_failed_wave(job, stage) => false,
             Outcome::Succeeded | Outcome::Failed | Outcome::Errored | Outcome::TimedOut | Outcome::Cancelled => true,
         };
         let ended = Some((outcome, rounded(self.now)));

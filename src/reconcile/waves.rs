@@ -7,8 +7,11 @@
 use super::above::{Above, Freshness, Sight, is_held};
 use super::event::Effect;
 use super::handle::Turn;
+use super::mends::{inside, outside};
 use crate::config::Chain;
-use crate::model::{ImageName, Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name};
+use crate::model::{
+    Culprit, ImageName, Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name,
+};
 use std::collections::BTreeSet;
 
 impl Turn<'_> {
@@ -106,6 +109,8 @@ impl Turn<'_> {
             // What was moving is finished; what came to nothing new is no failure.
             if outcome != Outcome::Succeeded && *stage != Some(ReleaseStage::Moving) {
                 let name = self.name_of(job);
+                let by = self.culprits_of(job);
+                self.note_culprits(root, by);
                 self.fail_wave(root, &format!("job {} of {name} {}", job.id, outcome.as_str()));
             }
         }
@@ -183,7 +188,10 @@ impl Turn<'_> {
             match self.rest(root) {
                 Rest::None => members.into_iter().for_each(|id| self.let_go(id)),
                 Rest::Some => {}
-                Rest::Failed(why) => self.fail_wave(root, &why),
+                Rest::Failed(why, by) => {
+                    self.note_culprits(root, by);
+                    self.fail_wave(root, &why);
+                }
             }
         }
     }
@@ -211,16 +219,21 @@ impl Turn<'_> {
                 Freshness::Fresh | Freshness::Uncured => continue,
                 Freshness::Failed(job) => {
                     let name = full_name(&node.project, &node.image);
-                    return Rest::Failed(format!("job {job} of {name} failed"));
+                    let commit = self.state.updates.standings.get(node).map(|standing| &standing.commit);
+                    let by = commit.map(|commit| inside(node, job, commit, &self.state.updates));
+                    return Rest::Failed(format!("job {job} of {name} failed"), by.into_iter().collect());
                 }
                 Freshness::Stale => {}
             }
             // The job that its ref has to do first may be blocked itself.
-            if let Some(why) = sight.live(node).iter().find_map(|job| sight.blocked(job)) {
-                return Rest::Failed(why);
+            let blocked = sight.live(node).iter().find_map(|job| Some((sight.blocked(job)?, job)));
+            if let Some((why, job)) = blocked {
+                return Rest::Failed(why, outside(sight.nodes_of(job), &sight, self.state));
             }
             match sight.above(place) {
-                Above::Blocked(why) if sight.live(node).is_empty() => return Rest::Failed(format!("blocked: {why}")),
+                Above::Blocked(why) if sight.live(node).is_empty() => {
+                    return Rest::Failed(format!("blocked: {why}"), outside([place], &sight, self.state));
+                }
                 _ => return Rest::Some,
             }
         }
@@ -270,7 +283,8 @@ impl Turn<'_> {
 enum Rest {
     None,
     Some,
-    Failed(String),
+    /// Why, and by what.
+    Failed(String, Vec<Culprit>),
 }
 
 /// An image of a job's ref.

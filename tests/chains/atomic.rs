@@ -133,21 +133,40 @@ fn none_if_one_fails() {
     assert_eq!(heard(2), "");
     farm.assert_quiet("base");
 
-    let containerfile = farm.text(&on(&["base"]));
-    farm.push("ruby", &[("Containerfile", &containerfile)]);
-    farm.wait_built(5, &["ruby", "app"]);
-    assert_eq!(farm.find("base"), before[0]);
-    farm.proxy.forget();
-    farm.run(&["build", "base"]);
-    farm.wait_jobs(10);
-    assert!(
-        farm.jobs()[7..].iter().all(|job| job.outcome == "succeeded"),
-        "{}",
-        farm.story()
+    let by = &jobs[4];
+    let failed_at = &by.commit[..8];
+    let told = farm.run(&["explain", "base"]);
+    let why = format!(
+        "its wave failed by ruby at {failed_at} (job {}), and is tried again once that is mended",
+        by.id
     );
-    assert_moved_last(&farm);
-    assert_consistent(&farm);
-    assert_ne!(farm.find("base"), before[0]);
+    assert!(told.contains(&why), "{told}");
+    let told = farm.run(&["explain", "ruby"]);
+    let why = format!(
+        "the wave of base (job {}) failed by this at {failed_at} (job {})",
+        jobs[3].id, by.id
+    );
+    assert!(told.contains(&why), "{told}");
+
+    // It is mended for what is released, and then the wave begins again by itself.
+    let containerfile = farm.text(&on(&["base"]));
+    let mended = farm.push("ruby", &[("Containerfile", &containerfile)]);
+    farm.wait("the wave that is tried again", |jobs| {
+        let last = jobs.iter().rfind(|job| job.project == "base")?;
+        (last.outcome == "succeeded" && last.id > by.id && jobs.iter().all(|job| job.state == "done")).then_some(())
+    });
+    let good = farm.jobs()[5..].iter().all(|job| job.outcome == "succeeded");
+    assert!(good, "{}", farm.story());
+    // The last one was queued for the mend: its label names the wave of that.
+    farm.assert_on("ruby", "base");
+    farm.assert_on("app", "ruby");
+    assert!(farm.all_at(&ALL).iter().zip(&before).all(|(now, before)| now != before));
+    let told = farm.run(&["explain", "base"]);
+    let why = format!(
+        "it failed before: its wave failed by ruby at {failed_at}, which is at {} now",
+        &mended[..8]
+    );
+    assert!(told.contains(&why), "{told}");
     farm.assert_quiet("base");
 }
 

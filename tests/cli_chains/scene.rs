@@ -410,6 +410,7 @@ fn links<'a>(bases: impl Iterator<Item = &'a str>, target: Option<ImageRef>) -> 
         default: None,
         needs: Vec::new(),
         failed: None,
+        failed_waves: Vec::new(),
     }
 }
 

@@ -113,6 +113,7 @@ impl Chain {
             default: None,
             needs: Vec::new(),
             failed: None,
+            failed_waves: Vec::new(),
         };
         let image = ImageName::new(name).unwrap();
         let learned = Learned {

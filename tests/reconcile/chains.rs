@@ -34,7 +34,7 @@ fn file(shape: &Shape, n: usize, salt: u32, is_deaf: bool) -> File {
         bases,
         salt,
         is_deaf,
-        fails: false,
+        ..File::default()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::farm::{Farm, File, Luck, Tree, cases, node};
 use crate::world::{project, reference};
-use pipelined::config::Chain;
-use pipelined::model::{Node, Outcome};
+use pipelined::config::{Chain, Project};
+use pipelined::model::{JobId, Node, Outcome};
 use pipelined::reconcile::{Above, Freshness};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -27,7 +27,7 @@ struct Start {
 #[derive(Debug, Clone)]
 enum Op {
     /// A commit: of which project, with other bases, another content, and whether it is any good.
-    Push(Index, Option<(Index, Vec<Index>)>, u32, bool, bool),
+    Push(Index, Option<(Index, Vec<Index>)>, u32, Good),
     Poll(Index),
     Step(Index, Luck),
     Steps(usize),
@@ -40,9 +40,19 @@ enum Op {
     Crash,
     Pass(i64),
     Enable(Index, bool),
+    /// Takes a project out of the config, or all that are out into it again.
+    Remove(Index, bool),
     Needs(Index, Index, bool),
     Chain(Index, bool),
     Limit(usize),
+}
+
+/// What is to be said of all files of a commit.
+#[derive(Debug, Clone, Copy)]
+struct Good {
+    fails: bool,
+    is_deaf: bool,
+    is_shy: bool,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -57,8 +67,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]);
     let bases = prop::option::weighted(0.3, (i(), prop::collection::vec(i(), 0..3)));
     prop_oneof![
-        6 => (i(), bases, 0..4u32, prop::bool::weighted(0.2), prop::bool::weighted(0.1))
-            .prop_map(|(p, b, s, f, d)| Op::Push(p, b, s, f, d)),
+        6 => (i(), bases, 0..4u32, prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.15))
+            .prop_map(|(p, b, s, fails, is_deaf, is_shy)| Op::Push(p, b, s, Good { fails, is_deaf, is_shy })),
         8 => i().prop_map(Op::Poll),
         24 => (i(), luck).prop_map(|(n, luck)| Op::Step(n, luck)),
         4 => (1..30usize).prop_map(Op::Steps),
@@ -71,6 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Crash),
         3 => select(vec![1i64, 31, 61, 4000, 8000]).prop_map(Op::Pass),
         1 => (i(), prop::bool::weighted(0.7)).prop_map(|(p, on)| Op::Enable(p, on)),
+        1 => (i(), any::<bool>()).prop_map(|(p, out)| Op::Remove(p, out)),
         1 => (i(), i(), any::<bool>()).prop_map(|(p, on, is)| Op::Needs(p, on, is)),
         1 => (i(), any::<bool>()).prop_map(|(p, is)| Op::Chain(p, is)),
         1 => (1..4usize).prop_map(Op::Limit),
@@ -107,6 +118,8 @@ struct Storm {
     /// All images, in an order in which they may stand on those before them.
     images: Vec<(usize, String)>,
     circles: bool,
+    /// What is out of the config.
+    removed: Vec<Project>,
 }
 
 impl Storm {
@@ -147,6 +160,7 @@ impl Storm {
             projects,
             images,
             circles: start.circles,
+            removed: Vec::new(),
         };
         storm.farm.outside("outside", 0);
         for (n, (name, own)) in storm.projects.clone().iter().enumerate() {
@@ -206,8 +220,10 @@ impl Storm {
 
     fn chain(&mut self, name: &str, image: &str, is_atomic: bool) {
         self.farm.configure(|config| {
-            let images = &mut config.projects.get_mut(&project(name)).unwrap().images;
-            let image = images.iter_mut().find(|it| it.name.as_str() == image).unwrap();
+            let Some(of) = config.projects.get_mut(&project(name)) else {
+                return;
+            };
+            let image = of.images.iter_mut().find(|it| it.name.as_str() == image).unwrap();
             image.chain = if is_atomic { Chain::Atomic } else { Chain::Rolling };
         });
     }
@@ -238,22 +254,32 @@ impl Storm {
         };
         let name = project(&self.projects[n].0);
         self.farm.configure(|config| {
-            let upstreams = &mut config.projects.get_mut(&name).unwrap().upstreams;
+            let Some(of) = config.projects.get_mut(&name) else {
+                return;
+            };
             match is {
-                true => drop(upstreams.insert(upstream)),
-                false => drop(upstreams.remove(&upstream)),
+                true => drop(of.upstreams.insert(upstream)),
+                false => drop(of.upstreams.remove(&upstream)),
             }
+        });
+    }
+
+    fn put_back(&mut self) {
+        let removed = std::mem::take(&mut self.removed);
+        self.farm.configure(|config| {
+            let removed = removed.into_iter().map(|project| (project.name.clone(), project));
+            config.projects.extend(removed);
         });
     }
 
     fn apply(&mut self, op: Op) {
         let count = self.projects.len();
         match op {
-            Op::Push(p, bases, salt, fails, is_deaf) => {
+            Op::Push(p, bases, salt, good) => {
                 let n = p.index(count);
                 let name = self.projects[n].0.clone();
                 let mut tree = self.farm.tree(&project(&name));
-                tree.fails = fails;
+                tree.fails = good.fails;
                 let own = self.projects[n].1.clone();
                 if let Some((image, bases)) = bases
                     && !own.is_empty()
@@ -264,7 +290,7 @@ impl Storm {
                     tree.files.get_mut(image).unwrap().bases = bases;
                 }
                 for file in tree.files.values_mut() {
-                    (file.salt, file.is_deaf) = (salt, is_deaf);
+                    (file.salt, file.is_deaf, file.is_shy) = (salt, good.is_deaf, good.is_shy);
                 }
                 self.farm.push(&name, tree);
             }
@@ -307,8 +333,16 @@ impl Storm {
             Op::Pass(seconds) => self.farm.pass(seconds),
             Op::Enable(p, on) => {
                 let name = project(&self.projects[p.index(count)].0);
+                self.farm.configure(|config| {
+                    let project = config.projects.get_mut(&name);
+                    project.into_iter().for_each(|project| project.enabled = on);
+                });
+            }
+            Op::Remove(_, false) => self.put_back(),
+            Op::Remove(p, true) => {
+                let (name, removed) = (project(&self.projects[p.index(count)].0), &mut self.removed);
                 self.farm
-                    .configure(|config| config.projects.get_mut(&name).unwrap().enabled = on);
+                    .configure(|config| removed.extend(config.projects.remove(&name)));
             }
             Op::Needs(p, on, is) => self.needs(p.index(count), on.index(count), is),
             Op::Chain(index, is) => {
@@ -326,16 +360,19 @@ impl Storm {
     /// The last failures are mended, and what people have stopped is asked for again.
     fn calm(&mut self) {
         let names: Vec<String> = self.projects.iter().map(|(name, _)| name.clone()).collect();
+        self.put_back();
         self.farm
             .configure(|config| config.projects.values_mut().for_each(|project| project.enabled = true));
         for name in &names {
             let mut tree = self.farm.tree(&project(name));
-            if tree.fails {
+            if tree.fails || tree.files.values().any(|file| file.is_shy) {
                 tree.fails = false;
+                tree.files.values_mut().for_each(|file| file.is_shy = false);
                 self.farm.push(name, tree);
             }
         }
         self.farm.settle();
+        self.check_failed_waves();
         // Tips that did not come to an end of their own, or had no base yet.
         for _ in 0..names.len() + 1 {
             for name in names.clone() {
@@ -386,6 +423,43 @@ impl Storm {
                 break;
             }
             self.farm.settle();
+        }
+    }
+
+    /// No wave is left unreleased that failed by a commit which is mended by now. Who was to blame is read from the notes.
+    fn check_failed_waves(&self) {
+        let stands = self.farm.stand();
+        let state = self.farm.state();
+        for (project, seen) in &state.projects {
+            let Some(tip) = seen.refs.get(&reference("main")) else {
+                continue;
+            };
+            let mut jobs = self.farm.done.values().filter(|(job, _)| job.project == *project);
+            let last = jobs.rfind(|(job, _)| job.rebuild.is_none() && job.commit == *tip);
+            let Some((root, Outcome::Failed)) = last else { continue };
+            let by = root.note.strip_prefix("its wave is not released: job ");
+            let by = by.and_then(|note| note.split_once(' ')?.0.parse().ok());
+            let Some((member, _)) = by.and_then(|id| self.farm.done.get(&JobId(id))) else {
+                continue;
+            };
+            let is_above = |at: &Node| at.project == *project && stands[at].1 != Above::Settled;
+            let is_taken = state.live(project, &reference("main")).next().is_some();
+            if is_taken || stands.keys().any(is_above) || self.circles {
+                continue;
+            }
+            for image in member.rebuild.iter().flat_map(|rebuild| rebuild.images.keys()) {
+                let standing = state
+                    .updates
+                    .standings
+                    .get(&node(member.project.as_str(), image.as_str()));
+                let is_mended = standing.is_some_and(|it| it.job > Some(root.id) && it.commit != member.commit);
+                assert!(
+                    !is_mended,
+                    "{project} failed by {image}, which is mended: {} {root:?} {member:?} {:#?}",
+                    self.farm.told(),
+                    state.updates.links
+                );
+            }
         }
     }
 

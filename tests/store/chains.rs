@@ -2,7 +2,7 @@
 
 use super::updates::{ends_with, known, node, node_of, opened, refs, released};
 use super::*;
-use pipelined::model::{Links, Needed, Thing};
+use pipelined::model::{Culprit, FailedWave, Links, Needed, Thing};
 use pipelined::store::Attempt;
 use std::collections::BTreeSet;
 
@@ -20,6 +20,16 @@ pub fn links() -> Links {
         remotes: ["git.example.org/\"base\"".to_owned()].into(),
         default: Some(false),
         failed: Some((commit("b"), JobId(7), Outcome::TimedOut)),
+        failed_waves: vec![FailedWave {
+            root: JobId(7),
+            by: vec![Culprit {
+                node: crate::updates::node(b"main"),
+                job: JobId(8),
+                commit: commit("c"),
+                released: Some(commit("d")),
+                is_outside: true,
+            }],
+        }],
         needs: Vec::new(),
     }
 }
@@ -34,6 +44,7 @@ pub fn bare_links() -> Links {
         remotes: BTreeSet::new(),
         default: None,
         failed: None,
+        failed_waves: Vec::new(),
         needs: Vec::new(),
     }
 }

@@ -55,12 +55,7 @@ impl Farm {
     pub(super) fn learned(&self, id: JobId) -> Learned {
         let job = &self.state().jobs[&id];
         let tree = &self.trees[&(job.project.clone(), job.commit.clone())];
-        let images = self
-            .config()
-            .projects
-            .get(&job.project)
-            .map(|project| project.images.clone());
-        let images = images.unwrap_or_default();
+        let images = self.ever[&job.project].images.clone();
         let own: BTreeSet<String> = images.iter().map(|image| image.name.to_string()).collect();
         let of = |name: &str, file: &File| {
             let siblings = file.bases.iter().filter(|base| own.contains(*base));
@@ -73,6 +68,7 @@ impl Farm {
                 default: Some(true),
                 needs: Vec::new(),
                 failed: None,
+                failed_waves: Vec::new(),
             }
         };
         let itself = ImageName::new(job.project.as_str()).unwrap();
@@ -118,14 +114,10 @@ impl Farm {
         if tree.fails {
             return self.fail(id, FailureKind::Failed, "exit code 1");
         }
-        let order = self
-            .config()
-            .projects
-            .get(&job.project)
-            .map(|project| project.images.clone());
+        let order = self.ever[&job.project].images.clone();
         let mut made: BTreeMap<String, ImageResult> = BTreeMap::new();
         let mut failed = None;
-        for image in order.unwrap_or_default() {
+        for image in order {
             let name = image.name.to_string();
             if job
                 .rebuild
@@ -191,6 +183,9 @@ impl Farm {
                 (None, None, head) => head.cloned(),
             };
             let digest = digest.ok_or_else(|| format!("{base}: manifest unknown"))?;
+            if file.is_shy && sibling.is_none() && self.registry.get(&at(base)) != Some(&digest) {
+                return Err(format!("{base}: not on this one"));
+            }
             used.push(BaseUsed {
                 name: base.clone(),
                 reference: Some(at(base)),
@@ -237,7 +232,7 @@ impl Farm {
         };
         match plan.stage {
             ReleaseStage::Held => panic!("job {id} runs while it is held back"),
-            ReleaseStage::Abandoned => return self.fail(id, FailureKind::Failed, "its wave is not released"),
+            ReleaseStage::Abandoned => return self.fail(id, FailureKind::Failed, &job.note),
             _ if luck == Luck::Void && is_resumed => {
                 return self.end(
                     id,

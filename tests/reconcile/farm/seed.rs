@@ -70,6 +70,7 @@ impl Farm {
             default: Some(true),
             needs: Vec::new(),
             failed: None,
+            failed_waves: Vec::new(),
         };
         let Mind::Bare {
             state, settled, config, ..
