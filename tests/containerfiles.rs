@@ -1,10 +1,11 @@
-//! Containerfiles as people write them: what they build FROM, and that a pinned one builds the same image.
+//! Containerfiles as people write them: what they build FROM, and that a pinned one, or one with labels, builds the same
+//! image.
 
 #![cfg(test)]
 
 mod support;
 
-use pipelined::containerfile::{Base, bases, declared_args, pin};
+use pipelined::containerfile::{Base, bases, declared_args, label, pin};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,6 +124,104 @@ fn pinned_files_build_the_same_image() {
         built += 1;
     }
     assert!(built >= 7, "only {built}");
+}
+
+/// What labels must be able to say, and what no instruction can.
+fn odd_labels() -> BTreeMap<String, String> {
+    [
+        ("pipelined.bases", r#"[{"digest":"sha256:1","name":"r.io/a:1"}]"#),
+        ("forged", "ours"),
+        ("quotes", r#"it's "x" \" \' \\"#),
+        ("variables", "$X ${X} \\$X `X` $(X) ${X:-y} %X%"),
+        ("blanks", "  two  \t "),
+        ("empty", ""),
+        ("hash", "# no comment"),
+        ("end", "\\"),
+        ("tick", "`"),
+        ("unicode", "ü 🦀 \u{a0}"),
+        ("equal", "a=b c=d"),
+        ("two.lines", "one\ntwo $X"),
+        ("odd name", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// The options do the same, but for what podman finds in its cache.
+#[test]
+fn labels_are_those_of_the_option() {
+    let scratch = Scratch::new();
+    let podman = Podman::new(&scratch);
+    podman.load_busybox();
+    let context = scratch.mkdir("context");
+    fs::write(context.join("f"), "1").unwrap();
+    let labels = odd_labels();
+    let build = |name: &str, text: &str, target: Option<&str>, labels: &BTreeMap<String, String>| {
+        let file = scratch.join(name);
+        fs::write(&file, text).unwrap();
+        let mut args: Vec<String> = ["build", "--quiet", "--no-cache", "--timestamp=0", "--pull-never"]
+            .map(str::to_owned)
+            .into();
+        args.extend(target.map(|target| format!("--target={target}")));
+        args.extend(labels.iter().map(|(k, v)| format!("--label={k}={v}")));
+        args.extend([format!("--file={}", file.display()), context.display().to_string()]);
+        let id = podman.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let inspect = |format: &str| podman.run(&["image", "inspect", "--format", format, &id]);
+        (inspect("{{json .Config}}"), inspect("{{json .RootFS.Layers}}"))
+    };
+    let forged = "LABEL forged=theirs 'forged'=\"again\"\n";
+    for (text, target) in [
+        (format!("FROM scratch\nENV X=no\nCOPY f /f\n{forged}"), None),
+        (format!("FROM scratch\nARG X=no\n{forged}COPY f /f"), None),
+        ("FROM scratch\r\nENV X=no\r\nCOPY f /f\r\nCMD [\"/x\"]\r\n# end\r\n\r\n".to_owned(), None),
+        (format!("# escape=`\nFROM scratch\nENV X=no\n{forged}COPY `\n f `\n # c\n /f\nENV Y=c:\\"), None),
+        (format!("FROM scratch AS a\nENV X=no\nCOPY f /a\n{forged}FROM a\nCOPY f /b\nONBUILD LABEL forged=later\n"), None),
+        (format!("FROM scratch AS a\nENV X=no\nCOPY f /a\n{forged}\n # next\n  FROM a AS b\nCOPY f /b\n"), Some("a")),
+        (format!("FROM scratch AS a\nCOPY f /a\nFROM scratch AS b\nCOPY --from=a /a /b\n{forged}FROM a"), Some("b")),
+        ("FROM localhost/busybox\nENV X=no\nUSER 1\nRUN [\"true\"]\nENTRYPOINT [\"/bin/busybox\"]\n\n".to_owned(), None),
+        ("FROM localhost/busybox AS a\nENV X=no\nRUN echo \\\n  one\nFROM scratch AS b\nCOPY --from=a /bin/busybox /x".to_owned(), Some("b")),
+    ] {
+        let plain = build("plain", &text, target, &labels);
+        let labelled = label(&text, target, &labels).unwrap();
+        assert_eq!(labelled.left.len(), 2, "{:?}", labelled.left);
+        let ours = build("ours", &labelled.text, target, &labelled.left);
+        assert_eq!(ours, plain, "{}", labelled.text);
+        let config: serde_json::Value = serde_json::from_str(&ours.0).unwrap();
+        for (name, value) in &labels {
+            assert_eq!(config["Labels"][name], **value, "{name} of {}", labelled.text);
+        }
+    }
+}
+
+/// Seen with podman 4.3: where the target is not the last stage, and in the cache, the option changes nothing.
+#[test]
+fn labels_are_those_of_this_build_whatever_is_in_the_cache() {
+    let scratch = Scratch::new();
+    let podman = Podman::new(&scratch);
+    let context = scratch.mkdir("context");
+    fs::write(context.join("f"), "1").unwrap();
+    let text = "FROM scratch AS a\nCOPY f /a\nFROM a AS b\nCOPY f /b\n";
+    let mut layers = BTreeSet::new();
+    for run in ["1", "2", "2"] {
+        let labels = BTreeMap::from([("run".to_owned(), run.to_owned())]);
+        fs::write(scratch.join("file"), label(text, Some("a"), &labels).unwrap().text).unwrap();
+        let (file, context) = (
+            scratch.join("file").display().to_string(),
+            context.display().to_string(),
+        );
+        let id = podman.run(&["build", "--quiet", "--target", "a", "--file", &file, &context]);
+        let inspect = |format: &str| podman.run(&["image", "inspect", "--format", format, &id]);
+        assert_eq!(inspect("{{index .Config.Labels \"run\"}}"), run);
+        layers.insert((
+            inspect("{{json .RootFS.Layers}}"),
+            inspect("{{(index .History 0).Created}}"),
+        ));
+    }
+    assert_eq!(
+        layers.len(),
+        1,
+        "what comes before the labels is out of the cache: {layers:?}"
+    );
 }
 
 /// Long files, and what was made to be slow: none takes long, even here where nothing is optimised. What is not in

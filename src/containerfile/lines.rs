@@ -49,6 +49,8 @@ pub(super) struct Instruction<'a> {
     pub span: Range<usize>,
     /// Those lines as one, without what continues them.
     pub line: Cow<'a, str>,
+    /// The file ends where it would go on.
+    pub is_cut_off: bool,
     /// What follows the name, in the line.
     args: Range<usize>,
     /// Where the line's first byte stands in the file.
@@ -119,9 +121,11 @@ impl<'a> Iterator for Instructions<'a> {
         let mut piece = continued(text.trim_start(), self.escape);
         let mut line = Cow::Borrowed(piece.0);
         let mut more = Vec::new();
+        let mut is_cut_off = false;
         while piece.1 {
             // Comments and blank lines between continued lines are left out.
             let Some((start, text)) = self.lines.find(|(_, line)| !is_blank_or_comment(line)) else {
+                is_cut_off = true;
                 break;
             };
             end = start + text.len();
@@ -148,6 +152,7 @@ impl<'a> Iterator for Instructions<'a> {
             keyword,
             span,
             line,
+            is_cut_off,
             args,
             first,
             more,

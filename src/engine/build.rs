@@ -41,7 +41,7 @@ pub struct BuildRequest<'a> {
     pub build_args: &'a [(String, OsString)],
     /// Files that `RUN --mount=type=secret,id=NAME` may read, by their names.
     pub secrets: &'a [(String, PathBuf)],
-    /// Of the image.
+    /// Of the image, beside those in `file`.
     pub labels: &'a BTreeMap<String, String>,
     /// Of the manifest; podman only.
     pub annotations: &'a BTreeMap<String, String>,
@@ -59,6 +59,13 @@ pub struct BuildRequest<'a> {
 }
 
 impl Engine {
+    /// Whether labels cost less in the file. Seen with podman 4.3: each `--label` is an instruction with a commit of its
+    /// own, and where the target is not the file's last stage, one that is in the cache keeps the labels that it had. The
+    /// builders of docker put all of them into one step, or none.
+    pub fn labels_by_instruction(&self) -> bool {
+        self.kind == EngineKind::Podman
+    }
+
     /// Builds, and answers with the image's id.
     pub async fn build(&self, runner: &Runner, request: &BuildRequest<'_>) -> Result<Digest, Failure> {
         let features = self.info(runner).await?.features(self.kind);

@@ -9,7 +9,7 @@ use super::prepare::{Prepared, argument, aside};
 use super::run::container_variables;
 use super::stage::PINNED;
 use crate::config::Image;
-use crate::containerfile::pin;
+use crate::containerfile::{label, pin};
 use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
 use crate::model::{BaseUsed, Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
 use jiff::Timestamp;
@@ -115,8 +115,9 @@ impl<'a> Attempt<'a> {
         let annotations = origin.labels();
         let mut labels = annotations.clone();
         labels.extend(prepared.labels.clone());
+        let (file, labels) = self.rewritten(prepared, &ready, labels).await?;
         let recipe = Recipe {
-            file: self.pinned(prepared, &ready).await?,
+            file,
             labels,
             annotations,
             source_date,
@@ -129,8 +130,40 @@ impl<'a> Attempt<'a> {
     }
 
     /// The Containerfile with each base replaced by exactly that one which was found in the step before, so that what is
-    /// recorded is what was used. It lies outside of the checkout, which stays as git has it.
-    async fn pinned(&self, prepared: &Prepared<'_>, ready: &[Ready]) -> Result<PathBuf, Failure> {
+    /// recorded is what was used, and with the labels that need no option. It lies outside of the checkout, which stays as
+    /// git has it. Answers with the other labels too.
+    async fn rewritten(
+        &self,
+        prepared: &Prepared<'_>,
+        ready: &[Ready],
+        labels: BTreeMap<String, String>,
+    ) -> Result<(PathBuf, BTreeMap<String, String>), Failure> {
+        let pinned = self.pinned(prepared, ready).await?;
+        let by_instruction = self.work.kaniko.is_none() && self.work.engine.labels_by_instruction();
+        let labelled = match by_instruction && prepared.takes_labels {
+            true => {
+                let text = pinned.clone().unwrap_or_else(|| Arc::clone(&prepared.text));
+                let (target, wanted) = (prepared.image.target.clone(), labels.clone());
+                aside(move || label(&text, target.as_deref(), &wanted)).await?
+            }
+            false => None,
+        };
+        let (text, labels) = match labelled {
+            Some(labelled) => (Some(labelled.text.into()), labelled.left),
+            None => (pinned, labels),
+        };
+        let Some(text) = text.filter(|text| *text != prepared.text) else {
+            return Ok((prepared.file.clone(), labels));
+        };
+        let dir = self.directory.join(PINNED).join(prepared.image.name.as_str());
+        let file = dir.join("Containerfile");
+        let written = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, text.as_bytes()));
+        written.map_err(|e| Failure::errored(format!("{}: cannot write {}: {e}", Step::Build, file.display())))?;
+        Ok((file, labels))
+    }
+
+    /// The text with its bases replaced; none if none is.
+    async fn pinned(&self, prepared: &Prepared<'_>, ready: &[Ready]) -> Result<Option<Arc<str>>, Failure> {
         let pins: BTreeMap<String, String> = ready
             .iter()
             .filter_map(|base| Some((base.used.name.clone(), base.pin.clone()?)))
@@ -141,7 +174,7 @@ impl<'a> Attempt<'a> {
             self.runner.note(Step::Build, &note);
         }
         if pins.is_empty() || prepared.unpinned.is_some() {
-            return Ok(prepared.file.clone());
+            return Ok(None);
         }
         let (text, known) = (Arc::clone(&prepared.text), Arc::clone(&prepared.arguments));
         let target = prepared.image.target.clone();
@@ -152,11 +185,7 @@ impl<'a> Attempt<'a> {
                 &format!("{left} stands where it cannot be replaced: the engine looks for it by itself"),
             );
         }
-        let dir = self.directory.join(PINNED).join(prepared.image.name.as_str());
-        let file = dir.join("Containerfile");
-        let written = std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(&file, pinned.text));
-        written.map_err(|e| Failure::errored(format!("{}: cannot write {}: {e}", Step::Build, file.display())))?;
-        Ok(file)
+        Ok(Some(pinned.text.into()))
     }
 
     async fn build_with_engine(&self, prepared: &Prepared<'_>, recipe: Recipe) -> Result<Built, Failure> {

@@ -35,6 +35,8 @@ pub(super) struct Prepared<'a> {
     pub text: Arc<str>,
     /// Why its bases are not replaced by exactly those that were found; none if they are.
     pub unpinned: Option<&'static str>,
+    /// Whether labels may be put into it.
+    pub takes_labels: bool,
     /// The ARGs that it declares.
     declared: BTreeSet<String>,
     /// The directory that is sent to the build, without links.
@@ -121,6 +123,7 @@ pub(super) async fn prepare<'a>(
             .transpose()?,
         release,
         unpinned: content.unpinned,
+        takes_labels: content.takes_labels,
         declared: content.declared,
         text: content.text,
         file,
@@ -133,6 +136,7 @@ pub(super) async fn prepare<'a>(
 struct Content {
     text: Arc<str>,
     unpinned: Option<&'static str>,
+    takes_labels: bool,
     bases: Vec<Base>,
     final_base: Option<String>,
     declared: BTreeSet<String>,
@@ -152,9 +156,12 @@ pub(super) fn argument(arguments: &Arguments) -> impl Fn(&str) -> Option<String>
 fn read(file: &Path, shown: &Path, arguments: &Arguments, target: Option<&str>) -> Result<Content, Failure> {
     let bytes = bytes(file, shown)?;
     let text = String::from_utf8_lossy(&bytes);
+    let is_utf8 = text.as_bytes() == bytes;
     let argument = argument(arguments);
     Ok(Content {
-        unpinned: match (text.as_bytes() == bytes, names_a_platform(&text)) {
+        // podman gives files of this name to the C preprocessor first.
+        takes_labels: is_utf8 && file.extension().is_none_or(|extension| extension != "in"),
+        unpinned: match (is_utf8, names_a_platform(&text)) {
             (false, _) => Some("it is not UTF-8"),
             (true, true) => Some("a FROM asks for a platform"),
             (true, false) => None,
