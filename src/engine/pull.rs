@@ -76,11 +76,13 @@ impl Engine {
 
     /// Brings a base into the storage that is to be exactly this, whatever its reference is at: `base` as the Containerfile
     /// has it, the same in normal form, and the digest of its manifest, for a local reference the image's id. What is
-    /// here by that is not pulled, whatever the policy.
+    /// here by that is not pulled, whatever the policy. `id` is the image's own, if that is known: what was built here is
+    /// often here by that alone, and no registry has to be asked.
     pub async fn pull_exactly(
         &self,
         runner: &Runner,
         (base, reference, digest): (&str, &ImageRef, &Digest),
+        id: Option<&Digest>,
         policy: Pull,
         access: &PullAccess,
         timeout: Duration,
@@ -90,6 +92,17 @@ impl Engine {
             true => digest.to_string(),
             false => exact.to_string(),
         };
+        let pulled = |info| PulledBase {
+            name: base.to_owned(),
+            info,
+            only_here: None,
+        };
+        // docker's newer builder knows no ids: for that it has to have a digest.
+        if let Some(id) = id.filter(|id| self.kind == EngineKind::Podman && id.as_str() != wanted)
+            && let Some(here) = self.inspect_image(runner, Step::Pull, id.as_str()).await?
+        {
+            return Ok(pulled(here));
+        }
         let trouble = |why: &str| format!("pull: {base} is to be {digest}, which is {why}");
         let info = match self.inspect_image(runner, Step::Pull, &wanted).await? {
             Some(here) => here,
@@ -107,11 +120,7 @@ impl Engine {
             }
             None => self.pull_ref(runner, Step::Pull, &exact, access, timeout).await?,
         };
-        Ok(PulledBase {
-            name: base.to_owned(),
-            info,
-            only_here: None,
-        })
+        Ok(pulled(info))
     }
 
     /// Pulls what the policy asks for, and says what is there now.

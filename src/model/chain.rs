@@ -100,6 +100,9 @@ pub struct Needed {
 pub struct Parent {
     /// Of its manifest; of a local reference the image's id.
     pub digest: Digest,
+    /// By which the storage of the engine that built it may have it still.
+    #[serde(default)]
+    pub id: Option<Digest>,
     /// The job that has built it.
     pub job: JobId,
 }

@@ -35,9 +35,11 @@ impl Attempt<'_> {
         let access = self.pull_access(prepared).await?;
         let policy = self.pull_policy(prepared.image);
         let timeout = work.project.timeout;
+        // What is to be the same on each machine goes by its digest, which the engine has only of what it has pulled.
+        let id = parent.id.as_ref().filter(|_| !prepared.image.source_date_epoch);
         let base = work
             .engine
-            .pull_exactly(runner, (name, &reference, digest), policy, &access, timeout)
+            .pull_exactly(runner, (name, &reference, digest), id, policy, &access, timeout)
             .await?;
         let pin = self.pin_release(prepared, name, &reference, digest, &base.info).await?;
         let mut used = base.used();

@@ -153,7 +153,11 @@ impl Turn<'_> {
                 if (job.rebuild.is_some() || at.held.is_some())
                     && let Some(digest) = at.digest
                 {
-                    let parent = Parent { digest, job: at.job };
+                    let parent = Parent {
+                        digest,
+                        id: at.id,
+                        job: at.job,
+                    };
                     ground.parents.insert(reference.clone(), parent);
                 }
             }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct At {
     /// Of its manifest, or its id; none of a project without images.
     pub digest: Option<Digest>,
+    /// In the storage of the engine that built it.
+    pub id: Option<Digest>,
     /// Digests of the same content.
     pub alike: BTreeSet<Digest>,
     /// Its commit.
@@ -68,6 +70,7 @@ impl Ours {
                 };
                 let at = At {
                     digest: None,
+                    id: image.result.id.clone(),
                     alike: image.result.alike.clone(),
                     commit: job.commit.clone(),
                     job: *id,
@@ -155,6 +158,7 @@ impl Ours {
         }
         updates.things.get(upstream).map(|thing| At {
             digest: None,
+            id: None,
             alike: BTreeSet::new(),
             commit: thing.commit.clone(),
             job: thing.job,
@@ -199,6 +203,7 @@ impl At {
         let job = standing.job?;
         Some(Self {
             digest: digest.cloned(),
+            id: standing.id.clone(),
             alike: standing.alike.clone(),
             commit: standing.commit.clone(),
             job,

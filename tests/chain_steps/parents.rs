@@ -1,6 +1,6 @@
 //! A base that is a release of our own: whatever its reference is at by now, exactly that is built on.
 
-use crate::scene::{Answers, Scene, name, need, on};
+use crate::scene::{Answers, Scene, name, need, on, on_built_here};
 use pipelined::model::{Digest, FailureKind, Ground, ImageStatus, Reason, Step};
 use rstest::rstest;
 use std::collections::BTreeMap;
@@ -88,6 +88,34 @@ async fn never_pulled_means_that_it_must_be_here() {
     let ended = scene.run(scene.work(&config, 2), ground()).await;
     ended.good();
     assert_eq!(scene.built_on(&ended), "old");
+}
+
+/// What was built here is known by its id: nothing is asked, whatever the policy; the rest is pulled.
+#[rstest]
+#[case::newer("pull = 'newer'\n", true)]
+#[case::always("pull = 'always'\n", true)]
+#[case::never("pull = 'never'\n", true)]
+#[case::not_here_any_more("", false)]
+#[case::reproducible_is_by_digest("source_date_epoch = 'commit'\n", true)]
+#[tokio::test]
+async fn what_was_built_here_is_not_asked_for(#[case] keys: &str, #[case] is_here: bool) {
+    let scene = Scene::new(CHILD);
+    let config = scene.config(&child(keys));
+    let (id, old) = scene.built_here("HOST/parent:1", "old");
+    if !is_here {
+        scene.bench.podman.run(&["rmi", "--all", "--force"]);
+    }
+    scene.release("HOST/parent:1", "new");
+    let ground = on_built_here(scene.reference("HOST/parent:1"), &old, &id);
+    let ended = scene.run(scene.work(&config, 1), Answers::go(ground)).await;
+    ended.good();
+    assert_eq!(scene.built_on(&ended), "old", "{}", ended.log);
+    let base = &ended.image().bases[0];
+    assert_eq!((base.id.as_ref(), base.digests.first()), (Some(&id), Some(&old)));
+    match is_here && !keys.contains("source_date_epoch") {
+        true => ended.says_not("podman pull"),
+        false => ended.says("podman pull"),
+    }
 }
 
 #[tokio::test]

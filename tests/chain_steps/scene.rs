@@ -19,6 +19,7 @@ use pipelined::workdir::Layout;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,6 +272,29 @@ impl Scene {
         Digest::new(seen(&place).unwrap()).unwrap()
     }
 
+    /// The same as we do it: it stays here, where only its id is known. Its id and its digest.
+    pub fn built_here(&self, place: &str, generation: &str) -> (Digest, Digest) {
+        let place = self.text(place);
+        let id = self.generation("localhost/generation:1", generation);
+        let file = self.bench.scratch.join("built-here.tar").display().to_string();
+        let args = [
+            "save",
+            "--quiet",
+            "--format",
+            "oci-archive",
+            "--output",
+            &file,
+            id.as_str(),
+        ];
+        self.bench.podman.run(&args);
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["copy", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
+        let copied = skopeo.args([format!("oci-archive:{file}"), format!("docker://{place}")]);
+        let output = copied.envs(self.bench.podman.env()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (id, Digest::new(seen(&place).unwrap()).unwrap())
+    }
+
     /// A label of an image of the storage.
     pub fn label(&self, image: &str, label: &str) -> String {
         let format = format!("{{{{index .Config.Labels \"{label}\"}}}}");
@@ -292,12 +316,22 @@ impl Scene {
 pub fn on(reference: ImageRef, digest: &Digest) -> Ground {
     let parent = Parent {
         digest: digest.clone(),
+        id: None,
         job: JobId(7),
     };
     Ground {
         parents: BTreeMap::from([(reference, parent)]),
         ..Ground::default()
     }
+}
+
+/// The same of a release whose id is known.
+pub fn on_built_here(reference: ImageRef, digest: &Digest, id: &Digest) -> Ground {
+    let mut ground = on(reference, digest);
+    for parent in ground.parents.values_mut() {
+        parent.id = Some(id.clone());
+    }
+    ground
 }
 
 pub fn name(name: &str) -> ImageName {
