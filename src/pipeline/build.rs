@@ -12,6 +12,7 @@ use crate::config::Image;
 use crate::containerfile::{label, pin};
 use crate::engine::{BuildRequest, ImageInfo, TestRequest, container_name};
 use crate::model::{BaseUsed, Content, Digest, Failure, ImageRef, ImageResult, ImageStatus, Step};
+use crate::registry::Archive;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -42,6 +43,8 @@ pub(super) struct Built {
     pub info: Option<ImageInfo>,
     /// Its config as registries will have it; none while it was not written for one, and where only the registry has it.
     pub config: Option<Vec<u8>>,
+    /// What `content` says, if that is an archive that was read and checked already.
+    pub archive: Option<Arc<Archive>>,
 }
 
 impl Built {
@@ -227,6 +230,7 @@ impl<'a> Attempt<'a> {
             staged: None,
             info: Some(info),
             config: None,
+            archive: None,
         })
     }
 

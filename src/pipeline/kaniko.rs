@@ -8,6 +8,7 @@ use crate::config::Kaniko;
 use crate::engine::{KanikoBuilt, KanikoRequest, container_name};
 use crate::model::{Content, Digest, Failure, ImageRef, Step};
 use crate::registry::{Credentials, auth_json};
+use std::sync::Arc;
 
 impl Attempt<'_> {
     /// The executor pushes to the staging reference by itself; without one it writes an archive.
@@ -82,6 +83,7 @@ impl Attempt<'_> {
             staged: None,
             info: None,
             config: None,
+            archive: None,
         };
         match (built, &prepared.staging) {
             (KanikoBuilt::Pushed(digest), Some(staging)) => {
@@ -104,6 +106,7 @@ impl Attempt<'_> {
                 result.result.id = manifest.config_digest().cloned();
                 result.result.digest = Some(manifest.digest.clone());
                 result.config = self.config_of(&archive, Step::Build).await?;
+                result.archive = Some(Arc::new(archive));
             }
         }
         Ok(result)

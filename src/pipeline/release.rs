@@ -9,6 +9,7 @@ use super::attempt::Attempt;
 use super::build::{Built, WAITING};
 use super::images::Planned;
 use super::leaving::release_variables;
+use super::stage::lender;
 use crate::model::{
     Content, Failure, FailureKind, ImageName, ImageRef, ImageResult, ImageStatus, PlannedRelease, ReleasePlan,
     ReleaseStage, Step,
@@ -16,9 +17,13 @@ use crate::model::{
 use crate::process::Runner;
 use crate::registry::{Archive, Manifest, RegistryError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Images, and where they are to be released.
 type Wanted = Vec<(ImageName, Vec<ImageRef>)>;
+
+/// Archives that were read and checked already.
+type Opened = BTreeMap<ImageName, Arc<Archive>>;
 
 /// What was found good, and where it is to be released.
 pub(super) type Releasable = Vec<(Built, BTreeSet<ImageRef>)>;
@@ -60,7 +65,7 @@ impl<'a> Attempt<'a> {
             .map(|image| (image.result.image.clone(), image.targets.clone()))
             .collect();
         let may_move = plan.stage == ReleaseStage::Moving;
-        let released = self.carry_out(plan, may_move).await;
+        let released = self.carry_out(plan, may_move, Opened::new()).await;
         self.not_released(&wanted, &released);
         self.end(Step::Release, released)
     }
@@ -134,6 +139,7 @@ impl<'a> Attempt<'a> {
 
     async fn release_now(&mut self, releasable: Releasable) -> Result<(), Failure> {
         let mut images = Vec::new();
+        let mut opened = Opened::new();
         for (mut built, targets) in releasable {
             if targets.iter().any(|target| !target.is_local()) && matches!(built.content, Content::Engine(_)) {
                 self.archive(&mut built, Step::Release).await?;
@@ -142,6 +148,7 @@ impl<'a> Attempt<'a> {
                     result.digest.clone_from(&built.result.digest);
                 }
             }
+            opened.extend(built.archive.map(|archive| (built.result.image.clone(), archive)));
             images.push(PlannedRelease {
                 result: built.result,
                 content: built.content,
@@ -162,17 +169,17 @@ impl<'a> Attempt<'a> {
             stage: ReleaseStage::Moving,
             env: release_variables(&self.runner.env),
         };
-        self.carry_out(plan, false).await
+        self.carry_out(plan, false, opened).await
     }
 
     /// `may_move` tells that it was settled before that references move now.
-    async fn carry_out(&mut self, plan: ReleasePlan, may_move: bool) -> Result<(), Failure> {
+    async fn carry_out(&mut self, plan: ReleasePlan, may_move: bool, mut opened: Opened) -> Result<(), Failure> {
         let targets: BTreeSet<ImageRef> = plan.images.iter().flat_map(|image| image.targets.clone()).collect();
         let _turn = self.work.locks.take(targets, &self.runner.cancel).await?;
         let permit = self.work.desk.announce(self.work.job.id, plan.clone()).await?;
         self.announced = true;
         if permit.stage != ReleaseStage::Moving && !may_move {
-            return self.gather(&plan).await;
+            return self.gather(&plan, opened).await;
         }
         let mut ready: Vec<(PlannedRelease, Option<Manifest>)> = Vec::new();
         for mut image in plan.images {
@@ -184,7 +191,8 @@ impl<'a> Attempt<'a> {
                 }
                 !newer
             });
-            let manifest = self.distribute(&image).await?;
+            let archive = opened.remove(&image.result.image);
+            let manifest = self.distribute(&image, archive).await?;
             ready.push((image, manifest));
         }
         // From here on only the daemon's own end stops it: half of the references would be a mix of two releases.
@@ -199,9 +207,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// Brings all content to all of its places, where it waits for the rest of the wave.
-    async fn gather(&mut self, plan: &ReleasePlan) -> Result<(), Failure> {
+    async fn gather(&mut self, plan: &ReleasePlan, mut opened: Opened) -> Result<(), Failure> {
         for image in &plan.images {
-            self.distribute(image).await?;
+            let archive = opened.remove(&image.result.image);
+            self.distribute(image, archive).await?;
         }
         let why = Failure::new(FailureKind::Waiting, "waits for its wave");
         let note = "waits for its wave: what is to be released is in all of its places, and no reference moves";
@@ -209,8 +218,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Brings the content of an image to every repository that it is released in. No reference moves.
-    async fn distribute(&mut self, image: &PlannedRelease) -> Result<Option<Manifest>, Failure> {
-        let (runner, registries) = (&self.runner, &self.work.registries);
+    async fn distribute(
+        &mut self,
+        image: &PlannedRelease,
+        opened: Option<Arc<Archive>>,
+    ) -> Result<Option<Manifest>, Failure> {
         let mut repositories: BTreeMap<String, &ImageRef> = BTreeMap::new();
         for target in image.targets.iter().filter(|target| !target.is_local()) {
             repositories.insert(target.name(), target);
@@ -218,6 +230,8 @@ impl<'a> Attempt<'a> {
         if repositories.is_empty() {
             return Ok(None);
         }
+        let (step_runner, registries) = (self.runner.clone(), &self.work.registries);
+        let runner = &step_runner;
         let note = |text: &str| runner.note(Step::Release, text);
         let mut manifest = None;
         match &image.content {
@@ -230,20 +244,13 @@ impl<'a> Attempt<'a> {
                 )));
             }
             Content::Archive(path) => {
-                let (file, scratch) = (self.directory.join(path), self.directory.join(WAITING));
-                let archive = match Archive::open(runner, &file, &scratch).await {
-                    Ok(archive) => archive,
-                    Err(RegistryError::Cancelled) => return Err(RegistryError::Cancelled.into_failure(Step::Release)),
-                    Err(error) => {
-                        self.void = true;
-                        return Err(Failure::errored(format!(
-                            "{}: what was built cannot be read any more, and is built again: {error}",
-                            Step::Release
-                        )));
-                    }
+                let archive = match opened {
+                    Some(archive) => archive,
+                    None => self.reopen(path).await?,
                 };
                 for repository in repositories.values() {
-                    let pushed = registries.push(runner, &archive, repository, &note).await;
+                    let lender = lender(&image.result.bases, repository);
+                    let pushed = registries.push(runner, &archive, repository, lender, &note).await;
                     manifest = Some(pushed.map_err(|error| error.into_failure(Step::Release))?);
                 }
             }
@@ -271,6 +278,22 @@ impl<'a> Attempt<'a> {
             )));
         }
         Ok(manifest)
+    }
+
+    /// What an earlier attempt has left.
+    async fn reopen(&mut self, path: &str) -> Result<Arc<Archive>, Failure> {
+        let (file, scratch) = (self.directory.join(path), self.directory.join(WAITING));
+        match Archive::open(&self.runner, &file, &scratch).await {
+            Ok(archive) => Ok(Arc::new(archive)),
+            Err(RegistryError::Cancelled) => Err(RegistryError::Cancelled.into_failure(Step::Release)),
+            Err(error) => {
+                self.void = true;
+                Err(Failure::errored(format!(
+                    "{}: what was built cannot be read any more, and is built again: {error}",
+                    Step::Release
+                )))
+            }
+        }
     }
 
     /// Moves one reference after the other. Each that the registry has confirmed stands in the results of the attempt.

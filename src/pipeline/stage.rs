@@ -6,10 +6,11 @@ use super::build::{Built, WAITING};
 use super::kaniko::OUT;
 use super::prepare::Prepared;
 use crate::engine::PullAccess;
-use crate::model::{Content, Digest, Failure, ImageName, ImageRef, Step};
+use crate::model::{BaseUsed, Content, Digest, Failure, ImageName, ImageRef, Step};
 use crate::registry::Archive;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 impl Attempt<'_> {
     /// Pushes an image to its staging reference. What is released later is copied from there, byte for byte.
@@ -18,7 +19,8 @@ impl Attempt<'_> {
             let archive = self.archive(built, Step::Stage).await?;
             let (runner, registries) = (&self.runner, &self.work.registries);
             let note = |text: &str| runner.note(Step::Stage, text);
-            let pushed = registries.push(runner, &archive, staging, &note).await;
+            let lender = lender(&built.result.bases, staging);
+            let pushed = registries.push(runner, &archive, staging, lender, &note).await;
             let manifest = pushed.map_err(|error| error.into_failure(Step::Stage))?;
             let tagged = registries.tag(runner, &manifest, staging, &note).await;
             tagged.map_err(|error| error.into_failure(Step::Stage))?;
@@ -28,12 +30,13 @@ impl Attempt<'_> {
         }
         if let Some(staged) = &built.staged {
             built.content = Content::Registry(staged.clone());
+            built.archive = None;
         }
         Ok(())
     }
 
     /// Writes an image of the engine's storage to a file, in which it waits for its release, and learns its digest.
-    pub(super) async fn archive(&self, built: &mut Built, step: Step) -> Result<Archive, Failure> {
+    pub(super) async fn archive(&self, built: &mut Built, step: Step) -> Result<Arc<Archive>, Failure> {
         let path = archive_path(&built.result.image);
         let file = self.directory.join(&path);
         self.make_waiting(step)?;
@@ -41,10 +44,11 @@ impl Attempt<'_> {
             let timeout = self.work.project.timeout;
             self.work.engine.save(&self.runner, step, id, &file, timeout).await?;
         }
-        let archive = self.open_archive(&file, step).await?;
+        let archive = Arc::new(self.open_archive(&file, step).await?);
         built.result.digest = Some(archive.manifest().digest.clone());
         built.content = Content::Archive(path);
         built.config = self.config_of(&archive, step).await?;
+        built.archive = Some(Arc::clone(&archive));
         Ok(archive)
     }
 
@@ -106,6 +110,15 @@ impl Attempt<'_> {
     }
 }
 
+/// The base whose repository may have most of an image's layers, so that its registry need not be sent them.
+pub(super) fn lender<'a>(bases: &'a [BaseUsed], to: &ImageRef) -> Option<&'a ImageRef> {
+    let there = bases.iter().filter_map(|base| {
+        let reference = base.reference.as_ref()?;
+        (base.needed.is_none() && reference.registry() == to.registry()).then_some((base.diff_ids.len(), reference))
+    });
+    there.max_by_key(|(layers, _)| *layers).map(|(_, reference)| reference)
+}
+
 /// Takes away what only an attempt in this directory needed. What waits for a release stays as long as a later attempt may
 /// need it.
 pub fn tidy(directory: &Path, with_waiting: bool) {
@@ -128,7 +141,7 @@ const SECRETS: &str = ".auth";
 /// What the engine needs while it pulls; made and removed by it.
 const PULLING: &str = ".pull";
 
-/// Containerfiles with their bases replaced.
+/// Containerfiles with their bases replaced, and with labels.
 pub(super) const PINNED: &str = ".pinned";
 
 /// Below the job's directory.

@@ -2,6 +2,7 @@
 
 use super::archive::Archive;
 use super::body::Content;
+use super::challenge::scope;
 use super::manifest::{Descriptor, Manifest};
 use super::read::same;
 use super::session::{Ask, Session, To};
@@ -31,18 +32,41 @@ impl Came {
 
 impl Registries {
     /// Brings an image to a repository, blobs first, then its manifest by digest. No tag moves. What is there already is
-    /// not sent again.
+    /// not sent again, and what `lender` has, of another repository of the same registry, is not sent at all if the
+    /// registry can do that and lets us.
     pub async fn push(
         &self,
         runner: &Runner,
         archive: &Archive,
         repository: &ImageRef,
+        lender: Option<&ImageRef>,
         notes: Notes<'_>,
     ) -> Result<Manifest, RegistryError> {
         let session = Session::new(&self.0, runner, repository, "pull,push");
-        let call = async {
+        let is_other = |lender: &&ImageRef| {
+            lender.registry() == repository.registry() && lender.repository() != repository.repository()
+        };
+        // A session of its own: a login that may not read there would get nothing done in it.
+        let mut lending = lender.filter(is_other).map(|lender| {
+            let mut session = Session::new(&self.0, runner, repository, "pull,push");
+            session.scopes.push(scope(lender.repository(), "pull"));
+            (session, lender)
+        });
+        // Boxed, as what awaits it is deep enough for the compiler.
+        let call = Box::pin(async {
             for blob in archive.blobs() {
-                let came = session.upload(blob.descriptor(), &Content::File(blob), None).await?;
+                let (descriptor, content) = (blob.descriptor(), Content::File(blob));
+                let lent = match &lending {
+                    Some((session, lender)) => session.lent(descriptor, &content, lender).await?,
+                    None => None,
+                };
+                let came = match lent {
+                    Some(came) => came,
+                    None => {
+                        lending = None;
+                        session.upload(descriptor, &content, None).await?
+                    }
+                };
                 notes(&line(repository, blob.descriptor(), came));
             }
             for manifest in archive.manifests() {
@@ -50,7 +74,7 @@ impl Registries {
                 notes(&format!("{}@{}: manifest written", repository.name(), manifest.digest));
             }
             Ok(archive.manifest().clone())
-        };
+        });
         self.until_cancelled(runner, call).await
     }
 }
@@ -84,6 +108,28 @@ impl Session<'_> {
             }
         })
         .await
+    }
+
+    /// The same, if the registry may take the blob from another repository; none if it has something against that.
+    async fn lent(
+        &self,
+        blob: &Descriptor,
+        content: &Content<'_>,
+        from: &ImageRef,
+    ) -> Result<Option<Came>, RegistryError> {
+        match self.upload(blob, content, Some(from)).await {
+            Ok(came) => Ok(Some(came)),
+            Err(
+                error @ (RegistryError::Unauthorized { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Missing { .. }
+                | RegistryError::Protocol { .. }),
+            ) => {
+                tracing::debug!(to = %self.image.name(), from = %from.name(), %error, "nothing is lent");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn has_blob(&self, blob: &Descriptor) -> Result<bool, RegistryError> {

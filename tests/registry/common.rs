@@ -245,7 +245,7 @@ pub async fn release(
     archive: &Archive,
     target: &ImageRef,
 ) -> Result<Manifest, RegistryError> {
-    let manifest = registries.push(runner, archive, target, &quiet).await?;
+    let manifest = registries.push(runner, archive, target, None, &quiet).await?;
     registries.tag(runner, &manifest, target, &quiet).await?;
     Ok(manifest)
 }

@@ -17,7 +17,7 @@ async fn by_mount_and_across() {
     let (runner, registries) = (runner(&scratch), open(&[first.host(), second.host()]));
     let archive = archive(&scratch, &Image::new("copy").write(&scratch, "a")).await;
     let staged = reference(&format!("{}/staging:1", first.host()));
-    let pushed = registries.push(&runner, &archive, &staged, &quiet).await.unwrap();
+    let pushed = registries.push(&runner, &archive, &staged, None, &quiet).await.unwrap();
     let from = staged.with_digest(pushed.digest.clone());
     for (proxy, registry, place, sent) in [
         (&first, &one, "released/by/mount", 0),
@@ -90,7 +90,10 @@ async fn an_index_with_its_images() {
     for arch in ["amd64", "arm64"] {
         let archive = archive(&scratch, &Image::new(arch).write(&scratch, arch)).await;
         let target = reference(&format!("{place}:{arch}"));
-        children.push((arch, registries.push(&runner, &archive, &target, &quiet).await.unwrap()));
+        children.push((
+            arch,
+            registries.push(&runner, &archive, &target, None, &quiet).await.unwrap(),
+        ));
     }
     let list: Vec<_> = children
         .iter()

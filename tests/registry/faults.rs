@@ -78,7 +78,7 @@ async fn a_registry_that_tells_lies() {
     let (runner, registries) = (runner(&scratch), open(&[proxy.host()]));
     let archive = archive(&scratch, &Image::new("lies").write(&scratch, "a")).await;
     let target = reference(&format!("{}/lies:1", proxy.host()));
-    let pushed = registries.push(&runner, &archive, &target, &quiet).await.unwrap();
+    let pushed = registries.push(&runner, &archive, &target, None, &quiet).await.unwrap();
     let at = target.with_digest(pushed.digest.clone());
     let lied = |error: RegistryError| {
         assert!(matches!(error, RegistryError::Lied { .. }), "{error}");
@@ -120,7 +120,10 @@ async fn who_hangs_is_left() {
         ("PUT", "/manifests/"),
     ] {
         proxy.set(move |r| r.is(method, part).then_some(Fault::Hang));
-        let error = registries.push(&runner, &archive, &target, &quiet).await.unwrap_err();
+        let error = registries
+            .push(&runner, &archive, &target, None, &quiet)
+            .await
+            .unwrap_err();
         assert!(
             matches!(error, RegistryError::TimedOut { .. }),
             "{method} {part}: {error}"
@@ -129,7 +132,7 @@ async fn who_hangs_is_left() {
     // A cancel ends it at once.
     let begin = Instant::now();
     let cancel = runner.cancel.clone();
-    let push = registries.push(&runner, &archive, &target, &quiet);
+    let push = registries.push(&runner, &archive, &target, None, &quiet);
     let (result, ()) = tokio::join!(push, async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         cancel.ask();

@@ -3,7 +3,7 @@
 use crate::common::*;
 use crate::support::podman::{BUSYBOX, Podman};
 use crate::support::scratch::Scratch;
-use crate::support::servers::faults::Faults;
+use crate::support::servers::faults::{Fault, Faults, Request};
 use crate::support::servers::registry::Registry;
 use pipelined::registry::Parsed;
 use std::sync::Mutex;
@@ -24,7 +24,7 @@ async fn every_form_of_one_image() {
         let place = format!("{}/forms/{name}", registry.host());
         let target = reference(&format!("{place}:1"));
         assert_eq!(registries.head(&runner, &target).await.unwrap(), None);
-        let pushed = registries.push(&runner, &archive, &target, &quiet).await.unwrap();
+        let pushed = registries.push(&runner, &archive, &target, None, &quiet).await.unwrap();
         assert_eq!(seen_plain(&format!("{place}:1")), None, "a push moves no tag");
         let digest = pushed.digest.to_string();
         assert_eq!(seen_plain(&format!("{place}@{digest}")).as_ref(), Some(&digest));
@@ -104,11 +104,11 @@ async fn what_is_there_is_not_sent_again() {
     let target = reference(&format!("{}/again:1", proxy.host()));
     let notes = Mutex::new(Vec::new());
     let note = |line: &str| notes.lock().unwrap().push(line.to_owned());
-    let first = registries.push(&runner, &archive, &target, &note).await.unwrap();
+    let first = registries.push(&runner, &archive, &target, None, &note).await.unwrap();
     assert_eq!(proxy.count("PUT", "/blobs/uploads/"), 3);
     registries.tag(&runner, &first, &target, &note).await.unwrap();
     proxy.forget();
-    let second = registries.push(&runner, &archive, &target, &note).await.unwrap();
+    let second = registries.push(&runner, &archive, &target, None, &note).await.unwrap();
     registries.tag(&runner, &second, &target, &note).await.unwrap();
     assert_eq!(first, second);
     assert_eq!(proxy.count("POST", ""), 0);
@@ -116,6 +116,63 @@ async fn what_is_there_is_not_sent_again() {
     let notes = notes.into_inner().unwrap();
     let count = |word: &str| notes.iter().filter(|line| line.ends_with(word)).count();
     assert_eq!((count("uploaded"), count("already there")), (3, 3), "{notes:?}");
+}
+
+/// What a repository of the same registry has is not sent; a registry that will not lend gets it as before.
+#[tokio::test]
+async fn layers_of_a_base_are_lent() {
+    let scratch = Scratch::new();
+    let registry = Registry::start(&scratch);
+    let plain = Faults::start(registry.port(), |_| None);
+    let refuses = |status: u16| {
+        move |request: &Request| {
+            let is_mount = request.is("POST", "mount=");
+            is_mount.then(|| Fault::Answer(status, String::new()))
+        }
+    };
+    let (denies, misses) = (
+        Faults::start(registry.port(), refuses(403)),
+        Faults::start(registry.port(), refuses(404)),
+    );
+    let runner = runner(&scratch);
+    let base = Image::new("base");
+    let mut image = Image::new("own");
+    // One of its two layers is the base's.
+    image.layers = vec![base.layers[0].clone(), image.layers[1].clone(), base.layers[0].clone()];
+    let ids: Vec<_> = image.layers.iter().map(|l| format!("sha256:{}", sha256(l))).collect();
+    image.config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": ids },
+    })
+    .to_string()
+    .into_bytes();
+    let base = archive(&scratch, &base.write(&scratch, "base")).await;
+    let image = archive(&scratch, &image.write(&scratch, "image")).await;
+    // How many of the layers and the config are sent, and how often a loan is asked for.
+    for (proxy, name, lender, sent, asked) in [
+        (&plain, "lent", Some("base"), 2, 3),
+        (&plain, "nobody", None, 3, 0),
+        (&plain, "base", Some("base"), 2, 0),
+        (&plain, "empty", Some("not/there"), 3, 3),
+        (&plain, "elsewhere", Some("127.0.0.1:1/base"), 3, 0),
+        (&denies, "denied", Some("base"), 3, 1),
+        (&misses, "missing", Some("base"), 3, 1),
+    ] {
+        let registries = open(&[proxy.host()]);
+        let at = |name: &str| match name.contains(':') {
+            true => reference(&format!("{name}:1")),
+            false => reference(&format!("{}/{name}:1", proxy.host())),
+        };
+        release(&registries, &runner, &base, &at("base")).await.unwrap();
+        proxy.forget();
+        let (target, lender) = (at(name), lender.map(at));
+        let pushed = registries.push(&runner, &image, &target, lender.as_ref(), &quiet).await;
+        let pushed = pushed.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(proxy.count("PUT", "/blobs/uploads/"), sent, "{name}");
+        assert_eq!(proxy.count("POST", "mount="), asked, "{name}");
+        registries.tag(&runner, &pushed, &target, &quiet).await.unwrap();
+        let home = format!("{}/{name}:1", registry.host());
+        assert_eq!(brought_home(&scratch, &home).0, pushed.bytes, "{name}");
+    }
 }
 
 /// The daemon runs jobs as tasks of their own: a call may go from thread to thread.
