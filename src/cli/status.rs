@@ -170,7 +170,7 @@ type Releases<'a> = BTreeMap<(&'a ProjectName, &'a RefName), &'a Standing>;
 
 fn releases(state: &State) -> Releases<'_> {
     let mut releases = Releases::new();
-    for (node, standing) in &state.updates.standings {
+    for (node, standing) in state.updates.standings.iter() {
         let newest = releases.entry((&node.project, &node.reference)).or_insert(standing);
         if standing.job > newest.job {
             *newest = standing;

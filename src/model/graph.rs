@@ -5,7 +5,6 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Why one image stands on another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +36,8 @@ pub struct Graph {
     circle: Vec<usize>,
     /// Those that are part of a circle.
     circles: Vec<Vec<usize>>,
+    /// Of which the ref is part of a circle of refs, or may be.
+    entangled: Vec<bool>,
     height: Vec<usize>,
     providers: BTreeMap<ImageRef, Vec<usize>>,
     /// Nodes with the same number have the same engine storage.
@@ -66,12 +67,14 @@ impl Graph {
                 height[*node] = below.map(|down| height[*down] + 1).max().unwrap_or(0);
             }
         }
+        let entangled = entangled(&nodes, &ups);
         Self {
             nodes,
             ups,
             downs,
             circle,
             circles,
+            entangled,
             height,
             providers,
             storages: Vec::new(),
@@ -128,6 +131,12 @@ impl Graph {
         self.circle.get(one) == self.circle.get(other)
     }
 
+    /// Whether the refs of this node and of others stand on each other, although no images may: their jobs can come to
+    /// wait for each other.
+    pub fn is_entangled(&self, place: usize) -> bool {
+        self.entangled.get(place).is_none_or(|is| *is)
+    }
+
     /// Each circle as a way around it, from its first node by name; those that lie beside this way follow it.
     pub fn circles(&self) -> &[Vec<usize>] {
         &self.circles
@@ -169,6 +178,30 @@ fn circles(downs: &[Vec<usize>]) -> (Vec<usize>, Vec<Vec<usize>>) {
     (number, order)
 }
 
+/// For each node whether there is a way from its ref to other refs and back.
+fn entangled(nodes: &[Node], ups: &[BTreeSet<Edge>]) -> Vec<bool> {
+    let mut of: Vec<usize> = Vec::with_capacity(nodes.len());
+    for (place, node) in nodes.iter().enumerate() {
+        let number = match place.checked_sub(1).map(|before| (&nodes[before], of[before])) {
+            None => 0,
+            Some((before, number)) if before.project == node.project && before.reference == node.reference => number,
+            Some((_, number)) => number + 1,
+        };
+        of.push(number);
+    }
+    let mut below: Vec<Vec<usize>> = vec![Vec::new(); of.last().map_or(0, |last| last + 1)];
+    for (place, edges) in ups.iter().enumerate() {
+        let others = edges.iter().map(|edge| of[edge.to]).filter(|up| *up != of[place]);
+        others.for_each(|up| below[up].push(of[place]));
+    }
+    let (_, order) = circles(&below);
+    let mut is_entangled = vec![false; below.len()];
+    for members in order.iter().filter(|members| members.len() > 1) {
+        members.iter().for_each(|of| is_entangled[*of] = true);
+    }
+    of.into_iter().map(|number| is_entangled[number]).collect()
+}
+
 /// The shortest way from the first member back to itself, and the others after it.
 fn round(members: &[usize], downs: &[Vec<usize>]) -> Vec<usize> {
     let all: BTreeSet<usize> = members.iter().copied().collect();
@@ -202,30 +235,6 @@ fn round(members: &[usize], downs: &[Vec<usize>]) -> Vec<usize> {
         .collect::<Vec<_>>();
     way.extend(beside);
     way
-}
-
-/// What was computed from the rest of a state, and can be again: two states are the same whatever is remembered.
-#[derive(Debug, Clone, Default)]
-pub struct Memo(Option<Arc<Graph>>);
-
-impl PartialEq for Memo {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Memo {}
-
-impl Memo {
-    /// What is remembered, or what is computed now.
-    pub fn get(&mut self, compute: impl FnOnce() -> Graph) -> Arc<Graph> {
-        self.0.get_or_insert_with(|| Arc::new(compute())).clone()
-    }
-
-    /// What it was computed from has changed.
-    pub fn forget(&mut self) {
-        self.0 = None;
-    }
 }
 
 #[cfg(test)]
@@ -275,6 +284,31 @@ mod tests {
         let edges: Vec<_> = (1..many).map(|n| (n, n - 1)).collect();
         let graph = graph(many, &edges);
         assert_eq!((graph.height(0), graph.height(many - 1)), (many - 1, 0));
+    }
+
+    #[test]
+    fn refs_are_entangled_where_jobs_may_wait_for_each_other() {
+        let node = |project: &str, image: &str| Node {
+            project: ProjectName::new(project).unwrap(),
+            reference: RefName::new("refs/heads/main").unwrap(),
+            image: ImageName::new(image).unwrap(),
+        };
+        let nodes = vec![node("a", "1"), node("a", "2"), node("b", "1"), node("c", "1")];
+        let edge = |to| Edge {
+            to,
+            kind: EdgeKind::Needs,
+        };
+        // a/2 on b/1 on a/1, and c on all of it: no images stand on each other.
+        let ups = vec![
+            BTreeSet::new(),
+            [edge(0), edge(2)].into(),
+            [edge(0)].into(),
+            [edge(1)].into(),
+        ];
+        let graph = Graph::new(nodes, ups, BTreeMap::new());
+        assert!(graph.circles().is_empty());
+        let is = [0, 1, 2, 3].map(|place| graph.is_entangled(place));
+        assert_eq!(is, [true, true, true, false]);
     }
 
     proptest! {

@@ -36,6 +36,11 @@ impl ImageName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// No name comes before this one.
+    pub(super) fn least() -> Self {
+        Self("0".to_owned())
+    }
 }
 
 impl std::fmt::Display for ImageName {

@@ -41,6 +41,11 @@ impl RefKind {
 pub struct RefNameError(BString);
 
 impl RefName {
+    /// No name comes before this one.
+    pub(super) fn least() -> Self {
+        Self(BString::from("refs/"))
+    }
+
     /// Checks a full name by the rules of `git check-ref-format`, which a hostile server might not keep:
     /// no `..`, no component that starts with `.` or ends with `.lock`, no control bytes, no ` ~^:?*[\`, no `@{`,
     /// no empty component, no trailing `.`.

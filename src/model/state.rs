@@ -1,20 +1,22 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
-use super::{CommitId, Job, JobId, Memo, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates, update::Checking};
+use super::{
+    CommitId, Job, JobId, Jobs, Memo, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates, update::Checking,
+};
 use std::collections::BTreeMap;
 
 /// Everything that decisions depend on, beside config and time. Loaded from the store, never the other way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// Jobs without an outcome.
-    pub jobs: BTreeMap<JobId, Job>,
+    pub jobs: Jobs,
     /// Those of them whose release has begun: a later attempt finishes it, so that nothing may take their place.
     pub releasing: BTreeMap<JobId, ReleasePlan>,
     /// What was seen of each project's remote.
     pub projects: BTreeMap<ProjectName, Seen>,
     /// What is known of released images, and of what they stand on.
     pub updates: Updates,
-    /// The graph of images, as it follows from all of this and the config.
+    /// What follows from all of this and the config: the graph of images, and what was found out along it.
     pub graph: Memo,
     /// Releases that somebody elsewhere is still to be told of.
     pub pokes: BTreeMap<PokeId, Poke>,
@@ -31,7 +33,7 @@ pub struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
             releasing: BTreeMap::new(),
             projects: BTreeMap::new(),
             updates: Updates::default(),
@@ -71,7 +73,7 @@ pub enum Mode {
 impl State {
     /// Whether nothing is left to do before the daemon may go.
     pub fn is_finished(&self) -> bool {
-        let running = self.jobs.values().any(Job::is_running);
+        let running = self.jobs.count_running() > 0;
         match self.mode {
             Mode::Normal => false,
             Mode::Stopping => !running,
@@ -82,9 +84,7 @@ impl State {
     }
 
     /// The live jobs of a ref.
-    pub fn live<'a>(&'a self, project: &'a ProjectName, reference: &'a RefName) -> impl Iterator<Item = &'a Job> {
-        self.jobs
-            .values()
-            .filter(move |job| job.project == *project && job.reference == *reference)
+    pub fn live(&self, project: &ProjectName, reference: &RefName) -> impl Iterator<Item = &Job> + use<'_> {
+        self.jobs.of_ref(project, reference)
     }
 }

@@ -2,7 +2,8 @@
 //! below them.
 
 use super::{
-    BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Links, Outcome, PokeId, ProjectName, RefName, Thing,
+    BaseUsed, CommitId, Digest, ImageName, ImageRef, JobId, Links, Outcome, PokeId, ProjectName, RefName, Standings,
+    Thing,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,38 @@ pub struct Node {
     pub reference: RefName,
     /// Which.
     pub image: ImageName,
+}
+
+impl Node {
+    /// What is known of the images of a ref.
+    pub fn of_ref<'a, T>(
+        known: &'a BTreeMap<Self, T>,
+        project: &'a ProjectName,
+        reference: &'a RefName,
+    ) -> impl Iterator<Item = (&'a Self, &'a T)> {
+        let first = Self {
+            project: project.clone(),
+            reference: reference.clone(),
+            image: ImageName::least(),
+        };
+        let from = known.range(first..);
+        from.take_while(move |(node, _)| node.project == *project && node.reference == *reference)
+    }
+
+    /// The same of all refs of a project.
+    pub fn of_project<'a, T>(
+        known: &'a BTreeMap<Self, T>,
+        project: &'a ProjectName,
+    ) -> impl Iterator<Item = (&'a Self, &'a T)> {
+        let first = Self {
+            project: project.clone(),
+            reference: RefName::least(),
+            image: ImageName::least(),
+        };
+        known
+            .range(first..)
+            .take_while(move |(node, _)| node.project == *project)
+    }
 }
 
 /// How it is known what an image was built on.
@@ -289,7 +322,7 @@ pub struct Rebuild {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Updates {
     /// What is released.
-    pub standings: BTreeMap<Node, Standing>,
+    pub standings: Standings,
     /// What was seen of bases.
     pub bases: BTreeMap<BaseKey, Check<Look>>,
     /// What was found inside of images.

@@ -7,27 +7,17 @@ use super::judge::{judge, watch};
 use super::ours::Ours;
 use super::tries::held;
 use crate::config::Config;
-use crate::model::{EdgeKind, Job, JobId, Node, Outcome, ProjectName, Reason, RefName, ReleaseStage, State, full_name};
+pub use crate::model::Freshness;
+use crate::model::{
+    EdgeKind, Job, JobId, Node, Outcome, ProjectName, Reason, RefKey, RefName, ReleaseStage, Sighted, State, full_name,
+};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Why a job waits, if nothing but a mended failure will end that.
 const BLOCKED: &str = "blocked: ";
-
-/// How a released image stands to what is below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Freshness {
-    /// There is nothing new below it, or it is not kept up to date.
-    Fresh,
-    /// It is to be built again.
-    Stale,
-    /// It is stale, and was built again in vain.
-    Failed(JobId),
-    /// It is stale, and building it again has not changed that.
-    Uncured,
-}
 
 /// How all that is above an image stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,65 +30,59 @@ pub enum Above {
     Blocked(String),
 }
 
-/// The live jobs of each ref.
-type Live<'a> = BTreeMap<&'a ProjectName, BTreeMap<&'a RefName, Vec<&'a Job>>>;
-
 /// Looks upwards, in one state.
 pub struct Sight<'a> {
-    state: &'a State,
+    pub(super) state: &'a State,
     config: &'a Config,
     /// What our own releases say.
     pub ours: &'a Ours,
-    /// By whose they are; made when it is first asked for.
-    live: OnceCell<Live<'a>>,
-    fresh: RefCell<HashMap<usize, Freshness>>,
+    pub(super) known: RefCell<Sighted>,
 }
 
 impl<'a> Sight<'a> {
     /// As the state is now.
     pub fn new(state: &'a State, config: &'a Config, ours: &'a Ours) -> Self {
+        Self::remembering(state, config, ours, Sighted::default())
+    }
+
+    /// The same with what was found out before and holds still.
+    pub(super) fn remembering(state: &'a State, config: &'a Config, ours: &'a Ours, known: Sighted) -> Self {
         Self {
             state,
             config,
             ours,
-            live: OnceCell::new(),
-            fresh: RefCell::default(),
+            known: RefCell::new(known),
         }
     }
 
+    /// What was found out.
+    pub(super) fn into_known(self) -> Sighted {
+        self.known.into_inner()
+    }
+
     /// The live jobs of a node's ref.
-    pub(super) fn live(&self, node: &Node) -> &[&'a Job] {
-        let live = self.live.get_or_init(|| {
-            let mut live = Live::new();
-            for job in self.state.jobs.values() {
-                let of_project = live.entry(&job.project).or_default();
-                of_project.entry(&job.reference).or_default().push(job);
-            }
-            live
-        });
-        let of_ref = live.get(&node.project).and_then(|refs| refs.get(&node.reference));
-        of_ref.map_or(&[], Vec::as_slice)
+    pub(super) fn live(&self, node: &Node) -> impl Iterator<Item = &'a Job> + use<'a> {
+        self.state.live(&node.project, &node.reference)
     }
 
     /// Whether nothing is about to change on a node's ref, but for the release of what is held back.
     pub(super) fn is_at_rest(&self, node: &Node) -> bool {
-        self.live(node).iter().all(|job| is_held(self.state, job.id))
+        self.live(node).all(|job| is_held(self.state, job.id))
     }
 
     /// The job that may yet release a node: one that is held back does not.
-    fn moving(&self, node: &Node) -> Option<&'a Job> {
-        let mut live = self.live(node).iter();
-        live.find(|job| covers(job, node) && !is_held(self.state, job.id))
-            .copied()
+    pub(super) fn moving(&self, node: &Node) -> Option<&'a Job> {
+        self.live(node)
+            .find(|job| covers(job, node) && !is_held(self.state, job.id))
     }
 
     /// How a node stands to what is below it.
     pub fn freshness(&self, place: usize) -> Freshness {
-        if let Some(known) = self.fresh.borrow().get(&place) {
+        if let Some(known) = self.known.borrow().fresh.get(&place) {
             return known.clone();
         }
         let freshness = self.judge(place);
-        self.fresh.borrow_mut().insert(place, freshness.clone());
+        self.known.borrow_mut().fresh.insert(place, freshness.clone());
         freshness
     }
 
@@ -107,7 +91,7 @@ impl<'a> Sight<'a> {
         let updates = &self.state.updates;
         // What is held back is released first, and what its ref has is judged after that: until then none of it is built
         // again, and no wave must wait for it.
-        if self.live(node).iter().any(|job| is_held(self.state, job.id)) {
+        if self.live(node).any(|job| is_held(self.state, job.id)) {
             return Freshness::Fresh;
         }
         let (is_stale, key) = match updates.standings.get(node) {
@@ -171,9 +155,14 @@ impl<'a> Sight<'a> {
 
     /// What each job that is not to start now waits for.
     pub fn waits(&self) -> BTreeMap<JobId, String> {
+        self.waits_among(self.state.jobs.values())
+    }
+
+    /// The same of some, with whom all are that could wait for each other.
+    pub(super) fn waits_among<'b>(&'b self, jobs: impl Iterator<Item = &'b Job>) -> BTreeMap<JobId, String> {
         let mut waits: BTreeMap<JobId, String> = BTreeMap::new();
         let mut edges: BTreeMap<JobId, BTreeMap<JobId, &Node>> = BTreeMap::new();
-        for job in self.state.jobs.values().filter(|job| job.is_queued()) {
+        for job in jobs.filter(|job| job.is_queued()) {
             match self.state.releasing.get(&job.id).map(|plan| plan.stage) {
                 Some(ReleaseStage::Held) => {
                     waits.insert(job.id, "it is built, and waits for the rest of its wave".to_owned());
@@ -204,12 +193,29 @@ impl<'a> Sight<'a> {
         waits
     }
 
-    /// Whether a job waits for nothing at all.
-    pub(super) fn has_nothing_above(&self, job: &Job) -> bool {
-        match self.state.releasing.get(&job.id) {
-            Some(plan) => plan.stage != ReleaseStage::Held,
-            None => self.blocked(job).is_none() && (!self.knows_its_bases(job) || self.waits_of(job).is_empty()),
+    /// What a job waits for: something on a ref, and there for which job; none: for nothing at all.
+    pub(super) fn obstacle(&self, job: &Job) -> Option<(RefKey, Option<JobId>)> {
+        let of = |node: &Node| (node.project.clone(), node.reference.clone());
+        if let Some(plan) = self.state.releasing.get(&job.id) {
+            let is_held = plan.stage == ReleaseStage::Held;
+            return is_held.then(|| ((job.project.clone(), job.reference.clone()), None));
         }
+        if let Some((node, _)) = self.blocking(job) {
+            return Some((of(node), None));
+        }
+        if !self.knows_its_bases(job) {
+            return None;
+        }
+        let waits = self.waits_of(job);
+        waits.first_key_value().map(|(other, node)| (of(node), Some(*other)))
+    }
+
+    /// Whether the refs of a job and of others stand on each other.
+    pub(super) fn is_entangled(&self, job: &Job) -> bool {
+        let graph = &self.ours.graph;
+        graph
+            .of_ref(&job.project, &job.reference)
+            .any(|place| graph.is_entangled(place))
     }
 
     /// What a job would have to wait for that has learned what it stands on.
@@ -217,7 +223,16 @@ impl<'a> Sight<'a> {
         if let Some(why) = self.blocked(job) {
             return Some(why);
         }
-        let mut edges = BTreeMap::from([(job.id, self.waits_of(job))]);
+        let own = self.waits_of(job);
+        if own.is_empty() {
+            return None;
+        }
+        if !self.is_entangled(job) {
+            // Nobody whom it waits for can wait for it.
+            let mut others = own.iter();
+            return others.find_map(|(other, node)| Some(waits_for(node, self.state.jobs.get(other)?)));
+        }
+        let mut edges = BTreeMap::from([(job.id, own)]);
         // Those that wait for this one are not waited for: of others than those that it would wait for nothing is asked.
         let mut next: Vec<JobId> = edges[&job.id].keys().copied().collect();
         while let Some(id) = next.pop() {
@@ -305,6 +320,9 @@ impl<'a> Sight<'a> {
                 if !seen.insert(up) {
                     continue;
                 }
+                if !self.moves(up) {
+                    continue;
+                }
                 let node = &graph.nodes()[up];
                 let is_beside = node.project == job.project && node.reference == job.reference;
                 match self.moving(node).filter(|_| !is_beside) {
@@ -321,6 +339,12 @@ impl<'a> Sight<'a> {
     /// Why a commit is not built: what it stands on was never released, and its build failed. Not if that stands on
     /// something of this very job: it may have failed for want of it.
     pub(super) fn blocked(&self, job: &Job) -> Option<String> {
+        let (node, failed) = self.blocking(job)?;
+        let name = full_name(&node.project, &node.image);
+        Some(format!("{BLOCKED}{name} failed (job {failed}) and was never released"))
+    }
+
+    fn blocking(&self, job: &Job) -> Option<(&Node, JobId)> {
         if job.reason == Reason::Manual || job.rebuild.is_some() || !self.knows_its_bases(job) {
             return None;
         }
@@ -334,17 +358,14 @@ impl<'a> Sight<'a> {
             let was_released = updates.standings.contains_key(node)
                 || updates.things.contains_key(node)
                 || self.ours.root_of(node).is_some();
-            if was_released || self.moving(node).is_some() || self.stands_on_any(up, &own) {
+            let is_other = node.project != job.project || node.reference != job.reference;
+            let may_stand = !is_other || graph.is_entangled(up);
+            if was_released || self.moving(node).is_some() || may_stand && self.stands_on_any(up, &own) {
                 return None;
             }
             let (commit, failed, _) = updates.links.get(node)?.failed.as_ref()?;
             let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
-            (tip == commit).then(|| {
-                format!(
-                    "{BLOCKED}{} failed (job {failed}) and was never released",
-                    full_name(&node.project, &node.image)
-                )
-            })
+            (tip == commit).then_some((node, *failed))
         });
         blocking.next()
     }

@@ -3,18 +3,36 @@
 //! A base is one question, however many images stand on it. What fails is asked less and less often, each check for
 //! itself.
 
+use super::agenda::wanted_of;
 use super::edges::itself;
+use super::event::Effect;
 use super::handle::{Turn, replace};
 use super::judge::watch;
 use super::retry::later;
 use super::timing::{look, rounded, spread, taken};
-use super::wanted::{Due, Stranger, checks, stranger, wanted, wanted_of};
-use crate::config::PackageCheck;
+use super::wanted::{Stranger, stranger, wanted};
+use crate::config::{Config, PackageCheck};
 use crate::model::{
-    BaseKey, Check, CheckError, Compared, Digest, Elsewhere, Look, Mode, Node, Packages, Question, Standing, Write,
+    Agenda, BaseKey, Check, CheckError, Compared, Digest, Elsewhere, Look, Mode, Node, Packages, Question, Standing,
+    State, Write,
 };
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+
+/// What asks a question, if it is one still.
+fn ask(agenda: &Agenda, state: &State, config: &Config, question: &Question) -> Option<Effect> {
+    Some(match question {
+        Question::Base(base) => Effect::LookAtBase {
+            base: base.clone(),
+            used: wanted_of(agenda, state, base)?.used.into_values().collect(),
+        },
+        Question::Inside(node) => Effect::LookInside(node.clone()),
+        Question::Elsewhere(node) => Effect::LookElsewhere {
+            node: node.clone(),
+            commit: stranger(state, config, node)?.commit.clone(),
+        },
+    })
+}
 
 impl Turn<'_> {
     /// The checks are to be looked through, not later than at this time.
@@ -31,22 +49,40 @@ impl Turn<'_> {
         self.state.checking.next = None;
         self.heed_schedules();
         let hinted = std::mem::take(&mut self.state.checking.hinted.bases);
-        for Due { at, question, effect } in checks(self.state, self.config, self.now) {
+        let mut agenda = self.agenda();
+        let mut due = agenda.take_due(self.now);
+        due.extend(hinted.iter().cloned().map(Question::Base));
+        for question in due {
+            let Some(at) = agenda.time(&question) else { continue };
             let at = self.hurried(&hinted, &question, at);
             if self.state.checking.asked.contains_key(&question) {
                 continue;
             }
-            if at <= self.now {
+            if at > self.now {
+                self.check_at(at);
+            } else if let Some(effect) = ask(&agenda, self.state, self.config, &question) {
                 self.state.checking.asked.insert(question, self.now);
                 self.decision.effects.push(effect);
-            } else {
-                self.check_at(at);
             }
+        }
+        let asked = &self.state.checking.asked;
+        let next = agenda.later().find(|(_, question)| !asked.contains_key(question));
+        let next = next.map(|(at, _)| at);
+        self.state.graph.agenda = Some(agenda);
+        if let Some(at) = next {
+            self.check_at(at);
         }
     }
 
+    /// A check has ended; since when it was under way.
+    fn answered(&mut self, question: Question) -> Option<Timestamp> {
+        let since = self.state.checking.asked.remove(&question);
+        self.retime(question);
+        since
+    }
+
     pub(super) fn base_seen(&mut self, base: &BaseKey, result: Result<(Digest, Vec<Compared>), CheckError>) {
-        let asked = self.state.checking.asked.remove(&Question::Base(base.clone()));
+        let asked = self.answered(Question::Base(base.clone()));
         self.looked(base, &result);
         let ours = self.ours();
         if let Ok((head, _)) = &result
@@ -54,7 +90,7 @@ impl Turn<'_> {
         {
             return self.check_at(self.now);
         }
-        let Some(wanted) = wanted_of(self.state, self.config, base) else {
+        let Some(wanted) = self.wanted_of(base) else {
             return self.put_base(base, None);
         };
         let (now, every) = (rounded(self.now), wanted.every());
@@ -80,13 +116,15 @@ impl Turn<'_> {
             self.check_at(check.next);
         }
         if replace(&mut self.state.updates.bases, base, check.as_ref()) {
+            self.retime(Question::Base(base.clone()));
+            self.note_base(base);
             let base = base.clone();
             self.decision.writes.push(Write::Base { base, check });
         }
     }
 
     pub(super) fn packages_seen(&mut self, node: &Node, result: Result<Packages, CheckError>) {
-        self.state.checking.asked.remove(&Question::Inside(node.clone()));
+        self.answered(Question::Inside(node.clone()));
         let standing = self.state.updates.standings.get(node);
         let known = standing.and_then(|standing| watch(self.state, self.config, node, standing));
         let wanted = known.filter(|watched| watched.image.update.packages != PackageCheck::Off);
@@ -110,13 +148,15 @@ impl Turn<'_> {
             self.check_at(check.next);
         }
         if replace(&mut self.state.updates.packages, node, check.as_ref()) {
+            self.retime(Question::Inside(node.clone()));
+            self.note_node(node);
             let node = node.clone();
             self.decision.writes.push(Write::Packages { node, check });
         }
     }
 
     pub(super) fn elsewhere_seen(&mut self, node: &Node, result: Result<Option<Standing>, CheckError>) {
-        self.state.checking.asked.remove(&Question::Elsewhere(node.clone()));
+        self.answered(Question::Elsewhere(node.clone()));
         let Some(Stranger { every, .. }) = stranger(self.state, self.config, node) else {
             return self.put_elsewhere(node, None);
         };
@@ -146,15 +186,16 @@ impl Turn<'_> {
         let updates = &mut self.state.updates;
         let found = check.as_ref().and_then(|check| check.last.as_ref()?.found.clone());
         let changed = replace(&mut updates.elsewhere, node, check.as_ref());
-        if updates
-            .standings
-            .get(node)
-            .is_none_or(|standing| standing.job.is_none())
-        {
-            replace(&mut updates.standings, node, found.as_ref());
+        let standing = updates.standings.get(node);
+        if standing.is_none_or(|standing| standing.job.is_none()) && standing != found.as_ref() {
+            match found {
+                Some(found) => updates.standings.insert(node.clone(), found),
+                None => updates.standings.remove(node),
+            };
             self.state.graph.forget();
         }
         if changed {
+            self.retime(Question::Elsewhere(node.clone()));
             let node = node.clone();
             self.decision.writes.push(Write::Elsewhere { node, check });
         }

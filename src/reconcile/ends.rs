@@ -6,13 +6,7 @@ use crate::model::{Failure, FailureKind, ImageResult, Job, JobId, JobState, Outc
 
 impl Turn<'_> {
     pub(super) fn recovered(&mut self) {
-        let running: Vec<JobId> = self
-            .state
-            .jobs
-            .values()
-            .filter(|j| j.is_running())
-            .map(|j| j.id)
-            .collect();
+        let running: Vec<JobId> = self.state.jobs.running().map(|job| job.id).collect();
         for id in running {
             self.requeue(id, "the daemon was gone while it ran: it runs again");
         }
@@ -78,6 +72,7 @@ impl Turn<'_> {
         if let Write::AttemptEnd { void, images, .. } = &recorded {
             if *void {
                 let plan = self.state.releasing.remove(&id);
+                self.state.jobs.touch(id);
                 if plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving) && job.atomic.is_some() {
                     // The rest of its wave is released, or will be: it follows by itself.
                     self.put(id, |job| job.atomic = None);

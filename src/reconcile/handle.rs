@@ -4,8 +4,8 @@ use super::event::{Decision, Effect, Event};
 use super::rebuilds::Scope;
 use crate::config::Config;
 use crate::model::{
-    CommitId, Job, JobId, JobState, Mode, Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleaseStage, State,
-    Write,
+    CommitId, Job, JobId, JobState, Memo, Mode, Node, Outcome, ProjectName, Reason, Rebuild, RefKey, RefName,
+    ReleaseStage, State, Write,
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
     };
     match event {
         Event::Recovered => {
-            turn.state.graph.forget();
+            turn.state.graph = Memo::default();
             turn.recovered();
             turn.reviewed();
         }
@@ -81,7 +81,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
             turn.rebuild(&Scope::Node(&node), &BTreeSet::new());
         }
         Event::ConfigChanged => {
-            turn.state.graph.forget();
+            turn.state.graph = Memo::default();
             turn.reviewed();
         }
         Event::Poked { poke, result } => turn.poked(poke, result),
@@ -95,8 +95,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
         }
         Event::Stop => turn.stop(),
     }
-    turn.drop_unwatched();
-    turn.supersede_stale();
+    turn.review();
     turn.rebuild_where_jobs_ended();
     turn.release_waves();
     turn.rebuild_where_jobs_ended();
@@ -170,13 +169,14 @@ impl Turn<'_> {
     }
 
     fn put_with(&mut self, id: JobId, lasting: bool, change: impl FnOnce(&mut Job)) {
-        let Some(job) = self.state.jobs.get_mut(&id) else {
+        let Some(mut job) = self.state.jobs.get(&id).cloned() else {
             return;
         };
-        change(job);
-        let job = job.clone();
-        if !job.is_live() {
-            self.state.jobs.remove(&id);
+        change(&mut job);
+        if job.is_live() {
+            self.state.jobs.insert(id, job.clone());
+        } else {
+            self.state.jobs.remove(id);
             let plan = self.state.releasing.remove(&id);
             self.ended.push((job.clone(), plan.map(|plan| plan.stage)));
         }
@@ -216,6 +216,7 @@ impl Turn<'_> {
         }
         let seen = self.state.projects.entry(project.clone()).or_default();
         if replace(&mut seen.refs, reference, commit) {
+            self.state.jobs.touch_ref(project, reference);
             self.decision.writes.push(Write::Ref {
                 project: project.clone(),
                 reference: reference.clone(),
@@ -255,20 +256,32 @@ impl Turn<'_> {
         id
     }
 
+    /// What must not wait, or not any more, of the refs whose jobs have changed since this was looked at.
+    fn review(&mut self) {
+        self.digest();
+        let refs = match self.state.graph.review.replace(BTreeSet::new()) {
+            Some(refs) => refs,
+            None => self.state.jobs.refs().collect(),
+        };
+        self.drop_unwatched(&refs);
+        self.supersede_stale(&refs);
+    }
+
     /// Nothing of a project that is not watched waits, but for the references of a wave, which all move; a job that comes
     /// back to the queue may find that its project went while it ran.
-    fn drop_unwatched(&mut self) {
+    fn drop_unwatched(&mut self, refs: &BTreeSet<RefKey>) {
         let config = self.config;
-        let dropped: Vec<Job> = self
-            .state
-            .jobs
-            .values()
+        let jobs = refs
+            .iter()
+            .flat_map(|(project, reference)| self.state.live(project, reference));
+        let mut dropped: Vec<Job> = jobs
             .filter(|job| {
                 let is_watched = config.projects.get(&job.project).is_some_and(|project| project.enabled);
                 job.is_queued() && !is_watched && !self.is_moving_with_its_wave(job)
             })
             .cloned()
             .collect();
+        dropped.sort_by_key(|job| job.id);
         for job in dropped {
             let why = if config.projects.contains_key(&job.project) {
                 "the project was disabled"
@@ -319,25 +332,28 @@ impl Turn<'_> {
 
     fn stop(&mut self) {
         self.state.mode = Mode::Stopping;
-        for job in self.state.jobs.values().filter(|job| job.is_running()) {
+        for job in self.state.jobs.running() {
             self.decision.effects.push(Effect::Interrupt(job.id));
         }
     }
 
     /// Of the queued jobs of a ref that polls made, only the newest is worth running: a retry or an interrupted job may
     /// find that a newer commit was queued while it ran.
-    fn supersede_stale(&mut self) {
-        let mut newest: BTreeMap<(&ProjectName, &RefName), &Job> = BTreeMap::new();
+    fn supersede_stale(&mut self, refs: &BTreeSet<RefKey>) {
         let mut stale = Vec::new();
-        for job in self.state.jobs.values() {
-            if !job.is_queued() || job.reason == Reason::Manual || self.state.releasing.contains_key(&job.id) {
-                continue;
-            }
-            if let Some(older) = newest.insert((&job.project, &job.reference), job) {
-                stale.push((older.id, older.place, job.id, job.commit.clone()));
+        for (project, reference) in refs {
+            let mut newest: Option<&Job> = None;
+            for job in self.state.live(project, reference) {
+                if !job.is_queued() || job.reason == Reason::Manual || self.state.releasing.contains_key(&job.id) {
+                    continue;
+                }
+                if let Some(older) = newest.replace(job) {
+                    stale.push((job.id, older.id, older.place, job.commit.clone()));
+                }
             }
         }
-        for (older, place, newer, commit) in stale {
+        stale.sort_unstable_by_key(|(newer, ..)| *newer);
+        for (newer, older, place, commit) in stale {
             self.supersede(older, &commit);
             self.put(newer, |job| job.place = job.place.min(place));
         }

@@ -90,15 +90,16 @@ pub fn watched<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item =
     standings.filter_map(|(node, standing)| watch(state, config, node, standing))
 }
 
-/// The same of those that stand on a base. That is the smaller question, and comes first: each answer about a base asks it
-/// of all images.
+/// The same of those that stand on a base.
 pub(super) fn watched_on<'a>(
     state: &'a State,
     config: &'a Config,
     base: &'a BaseKey,
 ) -> impl Iterator<Item = Watched<'a>> {
-    let standings = state.updates.standings.iter();
-    let on_it = standings.filter(move |(node, standing)| standing.bases.iter().any(|used| is_at(node, used, base)));
+    let standings = &state.updates.standings;
+    let known = standings.on(&base.reference);
+    let known = known.filter_map(|node| standings.get_key_value(node));
+    let on_it = known.filter(move |(node, standing)| standing.bases.iter().any(|used| is_at(node, used, base)));
     on_it.filter_map(|(node, standing)| watch(state, config, node, standing))
 }
 

@@ -22,7 +22,10 @@ impl Turn<'_> {
         };
         self.take_links(&job, learned);
         let ours = self.ours();
-        let why = Sight::new(self.state, self.config, &ours).wait_of(&job);
+        let known = self.known();
+        let sight = Sight::remembering(self.state, self.config, &ours, known);
+        let why = sight.wait_of(&job);
+        self.state.graph.sighted = sight.into_known();
         if let Some(why) = why {
             return self.decision.effects.push(Effect::Wait { job: id, why });
         }
@@ -88,12 +91,13 @@ impl Turn<'_> {
         reference: Option<&RefName>,
         kept: impl Fn(&ImageName) -> bool,
     ) {
-        let known = self.state.updates.links.keys();
-        let gone: Vec<Node> = known
-            .filter(|node| node.project == *project && reference.is_none_or(|reference| node.reference == *reference))
-            .filter(|node| !kept(&node.image))
-            .cloned()
-            .collect();
+        let links = &self.state.updates.links;
+        let known: Vec<&Node> = match reference {
+            Some(reference) => Node::of_ref(links, project, reference).map(|(node, _)| node).collect(),
+            None => Node::of_project(links, project).map(|(node, _)| node).collect(),
+        };
+        let gone = known.into_iter().filter(|node| !kept(&node.image));
+        let gone: Vec<Node> = gone.cloned().collect();
         for node in gone {
             self.put_links(&node, None);
             self.put_thing(&node, None);
@@ -107,6 +111,13 @@ impl Turn<'_> {
             self.reconsider_below(node);
         }
         if replace(&mut self.state.updates.links, node, links.as_ref()) {
+            self.state.jobs.touch_ref(&node.project, &node.reference);
+            let has_failed = links.as_ref().is_some_and(|links| !links.failed_waves.is_empty());
+            match &mut self.state.graph.failed_waves {
+                Some(nodes) if has_failed => drop(nodes.insert(node.clone())),
+                Some(nodes) => drop(nodes.remove(node)),
+                None => {}
+            }
             let node = node.clone();
             self.decision.writes.push(Write::Links { node, links });
         }

@@ -205,11 +205,23 @@ impl Turn<'_> {
 
     /// What begins a wave that failed by something of this job's may begin it again.
     pub(super) fn reconsider_failed_waves(&mut self, job: &Job) {
-        let is_of_job =
-            |culprit: &Culprit| (&culprit.node.project, &culprit.node.reference) == (&job.project, &job.reference);
-        let links = self.state.updates.links.iter();
-        let waits = links.filter(|(_, links)| links.failed_waves.iter().any(|wave| wave.by.iter().any(is_of_job)));
-        self.reconsider.extend(waits.map(|(node, _)| node.clone()));
+        let waits = self.failed_by(|of| (&of.project, &of.reference) == (&job.project, &job.reference));
+        self.reconsider.extend(waits);
+    }
+
+    /// Images whose wave failed by what is asked for.
+    pub(super) fn failed_by(&mut self, is_asked: impl Fn(&Node) -> bool) -> Vec<Node> {
+        let links = &self.state.updates.links;
+        let nodes = self.state.graph.failed_waves.get_or_insert_with(|| {
+            let failed = links.iter().filter(|(_, links)| !links.failed_waves.is_empty());
+            failed.map(|(node, _)| node.clone()).collect()
+        });
+        let failed = nodes.iter().filter_map(|node| Some((node, links.get(node)?)));
+        let by = failed.filter(|(_, links)| {
+            let mut culprits = links.failed_waves.iter().flat_map(|wave| &wave.by);
+            culprits.any(|culprit| is_asked(&culprit.node))
+        });
+        by.map(|(node, _)| node.clone()).collect()
     }
 
     /// The same of a ref that comes or goes: a mend may have come while nobody followed it.

@@ -4,6 +4,7 @@
 //! effects second; `plan` runs the same function and throws the effects away.
 
 mod above;
+mod agenda;
 mod asked;
 mod asked_rebuild;
 mod checks;
@@ -16,11 +17,13 @@ mod learned;
 mod look_now;
 mod mends;
 mod ours;
+mod over;
 mod overtaken;
 mod pokes;
 mod polls;
 mod queue;
 mod rebuilds;
+mod remember;
 mod retry;
 mod schedule;
 mod schedules;

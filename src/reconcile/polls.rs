@@ -33,11 +33,7 @@ impl Turn<'_> {
             });
         }
         // Beside the refs of the last look, those of jobs that came back to the queue since.
-        let queued = self
-            .state
-            .jobs
-            .values()
-            .filter(|job| job.is_queued() && job.project == *name);
+        let queued = self.state.jobs.of_project(name).filter(|job| job.is_queued());
         let followed: BTreeSet<RefName> = known
             .keys()
             .cloned()

@@ -7,10 +7,8 @@ use super::handle::Turn;
 use super::ours::Ours;
 use super::retry::is_due;
 use super::waves::node_of;
-use crate::model::{Job, JobId, JobState, Mode, ProjectName, Reason, RefName, ReleaseStage, State, Write};
+use crate::model::{Head, Job, JobId, JobState, Lineup, Mode, Reason, RefKey, ReleaseStage, State, Write};
 use jiff::Timestamp;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
 
 impl Turn<'_> {
     pub(super) fn start(&mut self) {
@@ -35,31 +33,86 @@ impl Turn<'_> {
 
     /// The jobs to start, in order.
     fn startable(&mut self) -> Vec<JobId> {
-        let running = self.state.jobs.values().filter(|job| job.is_running()).count();
-        let free = self.config.limit.saturating_sub(running);
-        if self.state.mode == Mode::Stopping || free == 0 || self.due().is_empty() {
+        let free = self.config.limit.saturating_sub(self.state.jobs.count_running());
+        if self.state.mode == Mode::Stopping || free == 0 || self.state.jobs.is_empty() {
             return Vec::new();
         }
         let ours = self.ours();
-        let sight = Sight::new(self.state, self.config, &ours);
-        let mut ready: Vec<&Job> = self.due();
-        let running = self.state.jobs.values().filter(|job| job.is_running());
-        let mut busy: HashSet<(&ProjectName, &RefName)> = running.map(|job| (&job.project, &job.reference)).collect();
-        // A ref has one turn. If its first job waits, the others wait behind it: each would make forgotten what the other
-        // one has learned, and both would be tried in turn for ever.
-        ready.sort_by_key(|job| (self.turn(job), job.place, job.id));
-        ready.retain(|job| !is_held(self.state, job.id) && busy.insert((&job.project, &job.reference)));
-        ready.sort_by_key(|job| (job.place, job.id));
-        longest_first(&mut ready, &ours);
-        let nothing_above = ready.iter().filter(|job| sight.has_nothing_above(job));
-        let mut start: Vec<JobId> = nothing_above.map(|job| job.id).take(free).collect();
-        if start.len() < free && start.len() < ready.len() {
-            // Some of them may wait for each other only: that is dearer to find out.
-            let waits = sight.waits();
-            let free_of_others = ready.iter().filter(|job| !waits.contains_key(&job.id));
-            start = free_of_others.map(|job| job.id).take(free).collect();
+        let mut lineup = self.lined_up(&ours);
+        if lineup.all_wait() {
+            self.state.graph.lineup = Some(lineup);
+            return Vec::new();
         }
+        let known = self.known();
+        let sight = Sight::remembering(self.state, self.config, &ours, known);
+        let mut start = Vec::new();
+        // In order, with those that may only wait for each other.
+        let mut visited: Vec<(JobId, bool)> = Vec::new();
+        let mut waiting = Vec::new();
+        for id in lineup.in_order() {
+            let Some(job) = self.state.jobs.get(&id) else { continue };
+            match sight.obstacle(job) {
+                None => {
+                    start.push(id);
+                    visited.push((id, false));
+                }
+                Some(_) if sight.is_entangled(job) => visited.push((id, true)),
+                Some((on, other)) => waiting.push((id, on, other)),
+            }
+            if start.len() == free {
+                break;
+            }
+        }
+        if start.len() < free && visited.iter().any(|(_, waits)| *waits) {
+            // That is dearer to find out.
+            let waits = sight.waits_among(self.state.jobs.values().filter(|job| sight.is_entangled(job)));
+            let is_free = |(id, may_wait): &(JobId, bool)| !may_wait || !waits.contains_key(id);
+            let free_of_others = visited.iter().filter(|job| is_free(job));
+            start = free_of_others.map(|(id, _)| *id).take(free).collect();
+        }
+        self.state.graph.sighted = sight.into_known();
+        for (id, on, other) in waiting {
+            lineup.park(id, on, other);
+        }
+        self.state.graph.lineup = Some(lineup);
         start
+    }
+
+    /// Whose turn it is on each ref by now. It is taken out of the state.
+    fn lined_up(&mut self, ours: &Ours) -> Lineup {
+        self.digest();
+        let mut lineup = match self.state.graph.lineup.take() {
+            Some(lineup) => lineup,
+            None => Lineup::new(self.state.jobs.refs().collect()),
+        };
+        let mut dirty = std::mem::take(&mut lineup.dirty);
+        let later = self.state.jobs.later();
+        dirty.extend(later.map(|(job, _)| (job.project.clone(), job.reference.clone())));
+        for of in &dirty {
+            lineup.put(of, self.head(of, ours));
+            let releases = |id: JobId| self.state.jobs.contains_key(&id) && !is_held(self.state, id);
+            lineup.release(of, releases);
+        }
+        lineup
+    }
+
+    /// The job whose turn it is on a ref, if none runs. If it waits, the others wait behind it: each would make forgotten
+    /// what the other one has learned, and both would be tried in turn for ever.
+    fn head(&self, of: &RefKey, ours: &Ours) -> Option<Head> {
+        let live = || self.state.live(&of.0, &of.1);
+        if live().any(Job::is_running) {
+            return None;
+        }
+        let ready = live().filter(|job| self.is_ready(job) && !is_held(self.state, job.id));
+        let job = ready.min_by_key(|job| (self.turn(job), job.place, job.id))?;
+        Some(Head {
+            of: of.clone(),
+            place: job.place,
+            job: job.id,
+            // A job that nothing stands on may come last.
+            wave: job.rebuild.as_ref().map(|_| job.wave),
+            height: height(job, ours),
+        })
     }
 
     /// Of the jobs of a ref what is to be finished comes first, then what a person wants: that is never blocked.
@@ -71,35 +124,14 @@ impl Turn<'_> {
         }
     }
 
-    /// Queued jobs that need not wait for a time, the first one first.
-    fn due(&self) -> Vec<&Job> {
-        let is_due = |job: &&Job| match job.state {
+    /// Whether it is queued, and need not wait for a time.
+    fn is_ready(&self, job: &Job) -> bool {
+        let is_due = match job.state {
             JobState::Queued { not_before } => is_due(not_before, self.now, &self.config.retry),
             JobState::Running { .. } | JobState::Done(_) => false,
         };
-        let is_enabled = |job: &&Job| {
-            let project = self.config.projects.get(&job.project);
-            project.is_some_and(|project| project.enabled) || self.is_moving_with_its_wave(job)
-        };
-        let mut due: Vec<&Job> = self.state.jobs.values().filter(is_due).filter(is_enabled).collect();
-        due.sort_by_key(|job| (job.place, job.id));
-        due
-    }
-}
-
-/// Lets the jobs of each wave exchange their places: a job that nothing stands on may come last, and who is not of the
-/// wave keeps his place.
-fn longest_first(ready: &mut [&Job], ours: &Ours) {
-    let mut waves: BTreeMap<JobId, Vec<usize>> = BTreeMap::new();
-    for (at, job) in ready.iter().enumerate().filter(|(_, job)| job.rebuild.is_some()) {
-        waves.entry(job.wave).or_default().push(at);
-    }
-    for places in waves.into_values().filter(|places| places.len() > 1) {
-        let mut jobs: Vec<&Job> = places.iter().map(|at| ready[*at]).collect();
-        jobs.sort_by_cached_key(|job| (Reverse(height(job, ours)), job.place, job.id));
-        for (at, job) in places.into_iter().zip(jobs) {
-            ready[at] = job;
-        }
+        let project = self.config.projects.get(&job.project);
+        is_due && (project.is_some_and(|project| project.enabled) || self.is_moving_with_its_wave(job))
     }
 }
 
@@ -114,13 +146,8 @@ fn height(job: &Job, ours: &Ours) -> usize {
 pub fn next_wake(state: &State, now: Timestamp) -> Option<Timestamp> {
     let checks = state.checking.next.filter(|_| state.mode == Mode::Normal);
     let pokes = state.checking.poke_at.filter(|_| state.mode == Mode::Normal);
-    state
-        .jobs
-        .values()
-        .filter_map(|job| match job.state {
-            JobState::Queued { not_before } => not_before,
-            JobState::Running { .. } | JobState::Done(_) => None,
-        })
+    let later = state.jobs.later().map(|(_, at)| at);
+    later
         .filter(|at| *at > now)
         .chain(checks.into_iter().chain(pokes).map(|at| at.max(now)))
         .min()

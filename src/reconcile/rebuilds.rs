@@ -4,17 +4,16 @@
 //! cancelled, until they change or a person asks. While anything else is queued or running for a ref, nothing is added:
 //! it will use what is new, and when it has ended this is looked at again.
 
-use super::above::{Above, Freshness, Sight};
+use super::above::{Freshness, Sight};
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
 use super::judge::{Counting, News, Watched, judge, watch, watched, watched_on};
 use super::mends::{mended_tip, mends};
-use super::ours::Ours;
 use super::things::{Change, failed_first, stale};
 use super::tries::{held, tip_key};
 use crate::config::Image;
 use crate::model::{
-    BaseKey, CommitId, ImageName, JobId, JobState, Mode, Node, ProjectName, Reason, Rebuild, RefName, Standing,
+    BaseKey, CommitId, ImageName, JobId, JobState, Mode, Node, Over, ProjectName, Reason, Rebuild, RefName, Standing,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,11 +126,9 @@ impl Turn<'_> {
         match scope {
             Scope::Node(node) => watch(node).into_iter().collect(),
             Scope::Base(base) => watched_on(state, config, base).collect(),
-            // Which ref it is is the smaller question.
             Scope::Ref(project, reference) => {
-                let standings = state.updates.standings.keys();
-                let of_ref = standings.filter(|node| node.project == **project && node.reference == **reference);
-                of_ref.filter_map(watch).collect()
+                let of_ref = Node::of_ref(&state.updates.standings, project, reference);
+                of_ref.filter_map(|(node, _)| watch(node)).collect()
             }
             Scope::Below(_) => Vec::new(),
             Scope::All => watched(state, config).collect(),
@@ -146,14 +143,26 @@ impl Turn<'_> {
             return;
         }
         let ours = self.ours();
-        let mut plans = self.plans(scope, failed_tips, &ours);
+        let known = self.known();
+        let sight = Sight::remembering(self.state, self.config, &ours, known);
+        let plans = self.plans(scope, failed_tips, &sight);
+        self.state.graph.sighted = sight.into_known();
+        self.queue_plans(plans);
+    }
+
+    fn queue_plans(&mut self, mut plans: Plans) {
         // Those that begin a wave in one decision begin the same one.
         let mut wave = None;
+        // What a tip releases, if it is good by now, needs no other job; if not, the rest comes after it.
+        let tips: BTreeSet<_> = plans
+            .tips
+            .keys()
+            .map(|(project, reference, _)| (project, reference))
+            .collect();
+        plans
+            .released
+            .retain(|(project, reference, _), _| !tips.contains(&(project, reference)));
         for (place, plan) in plans.tips {
-            // What it releases, if it is good by now, needs no other job; if not, the rest comes after it.
-            plans
-                .released
-                .retain(|(project, reference, _), _| (project, reference) != (&place.0, &place.1));
             self.queue_tip(&place, &plan, "it failed before: ", &mut wave);
         }
         for (place, plan) in plans.things {
@@ -164,32 +173,32 @@ impl Turn<'_> {
         }
     }
 
-    fn plans(&self, scope: &Scope<'_>, failed_tips: &BTreeSet<(ProjectName, RefName)>, ours: &Ours) -> Plans {
-        let sight = Sight::new(self.state, self.config, ours);
+    fn plans(&self, scope: &Scope<'_>, failed_tips: &BTreeSet<(ProjectName, RefName)>, sight: &Sight<'_>) -> Plans {
+        let ours = sight.ours;
         let mut plans = Plans::default();
         let mut candidates = self.in_scope(scope);
         let below = match scope {
-            Scope::Below(nodes) => below(nodes, &sight),
+            Scope::Below(nodes) => below(nodes, sight),
             Scope::All => (0..ours.graph.nodes().len()).collect(),
             Scope::Ref(project, reference) => ours.graph.of_ref(project, reference).collect(),
             Scope::Base(_) | Scope::Node(_) => Vec::new(),
         };
         for place in below {
             let node = &ours.graph.nodes()[place];
-            self.plan_mended_tip(place, &sight, &mut plans);
+            self.plan_mended_tip(place, sight, &mut plans);
             match self.state.updates.standings.get(node) {
                 Some(standing) if matches!(scope, Scope::Below(_)) => {
                     candidates.extend(watch(self.state, self.config, node, standing));
                 }
                 Some(_) => {}
                 None => {
-                    self.plan_thing(place, &sight, &mut plans);
-                    self.plan_first(place, &sight, &mut plans);
+                    self.plan_thing(place, sight, &mut plans);
+                    self.plan_first(place, sight, &mut plans);
                 }
             }
         }
         for watched in candidates {
-            self.plan(watched, failed_tips, &sight, &mut plans);
+            self.plan(watched, failed_tips, sight, &mut plans);
         }
         plans
     }
@@ -203,15 +212,19 @@ impl Turn<'_> {
     ) {
         let Watched { node, standing, .. } = watched;
         let updates = &self.state.updates;
-        let judgement = judge(watched, updates, sight.ours);
-        if !judgement.is_stale() || self.is_busy(node) || held(node, &judgement.key, updates).is_some() {
+        let place = sight.ours.graph.place(node);
+        if self.is_busy(node) || place.is_some_and(|place| sight.freshness(place) != Freshness::Stale) {
             return;
         }
-        match sight.ours.graph.place(node).map(|place| sight.above(place)) {
-            Some(Above::Waits(_)) => return,
+        let judgement = judge(watched, updates, sight.ours);
+        if !judgement.is_stale() || held(node, &judgement.key, updates).is_some() {
+            return;
+        }
+        match place.map(|place| sight.over(place)) {
+            Some(Over::Waits) => return,
             // What is old inside of it is cured on what there is.
-            Some(Above::Blocked(_)) if judgement.packages.is_none() => return,
-            Some(Above::Blocked(_) | Above::Settled) | None => {}
+            Some(Over::Blocked) if judgement.packages.is_none() => return,
+            Some(Over::Blocked | Over::Settled) | None => {}
         }
         let tip = self.failed_tip(node, standing, failed_tips);
         let tip = tip.filter(|_| {
@@ -236,7 +249,7 @@ impl Turn<'_> {
         let Some((tip, mends)) = mended_tip(node, self.state) else {
             return;
         };
-        if self.is_busy(node) || sight.above(place) != Above::Settled {
+        if self.is_busy(node) || sight.over(place) != Over::Settled {
             return;
         }
         let place = (node.project.clone(), node.reference.clone(), tip);
@@ -249,7 +262,7 @@ impl Turn<'_> {
             return;
         };
         let is_held = held(node, &key, &self.state.updates).is_some();
-        if is_held || self.is_busy(node) || sight.above(place) != Above::Settled {
+        if is_held || self.is_busy(node) || sight.over(place) != Over::Settled {
             return;
         }
         let seen = self.state.projects.get(&node.project);
@@ -274,7 +287,7 @@ impl Turn<'_> {
         let Some((tip, key, changes)) = failed_first(node, self.state, sight.ours) else {
             return;
         };
-        if self.is_busy(node) || sight.above(place) != Above::Settled {
+        if self.is_busy(node) || sight.over(place) != Over::Settled {
             return;
         }
         let place = (node.project.clone(), node.reference.clone(), tip);

@@ -14,7 +14,15 @@ impl Turn<'_> {
     pub(super) fn heed_schedules(&mut self) {
         let (now, config) = (rounded(self.now), self.config);
         let mut plans: BTreeMap<Place, Plan> = BTreeMap::new();
-        for project in config.projects.values().filter(|project| project.enabled) {
+        let projects: Vec<&Project> = match &self.state.graph.agenda {
+            Some(agenda) => agenda
+                .scheduled
+                .iter()
+                .filter_map(|name| config.projects.get(name))
+                .collect(),
+            None => config.projects.values().collect(),
+        };
+        for project in projects.into_iter().filter(|project| project.enabled) {
             for image in &project.images {
                 let Some(cron) = &image.schedule else { continue };
                 for (node, commit, job) in self.scheduled_nodes(project, image) {

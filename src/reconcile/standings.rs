@@ -64,11 +64,13 @@ impl Turn<'_> {
                 self.put_elsewhere(&node, None);
             }
             ImageStatus::Unchanged => {
-                if let Some(standing) = self.state.updates.standings.get_mut(&node)
-                    && standing.job.is_some_and(|released| released < job.id)
-                {
-                    standing.bases.clone_from(&result.bases);
-                    standing.verified = verified;
+                let standings = &mut self.state.updates.standings;
+                let released = standings.get(&node).and_then(|standing| standing.job);
+                if released.is_some_and(|released| released < job.id) {
+                    standings.change(&node, |standing| {
+                        standing.bases.clone_from(&result.bases);
+                        standing.verified = verified;
+                    });
                 }
             }
             _ => {}
@@ -81,23 +83,32 @@ impl Turn<'_> {
             return Vec::new();
         }
         let mut own = result.released.clone();
-        let mut gone: BTreeSet<Node> = BTreeSet::new();
-        for (node, standing) in &mut self.state.updates.standings {
+        let standings = &mut self.state.updates.standings;
+        let there = result.released.iter().flat_map(|reference| standings.at(reference));
+        let there: BTreeSet<Node> = there.cloned().collect();
+        let mut is_bare = false;
+        for node in there {
+            let Some(standing) = standings.get(&node) else { continue };
             // What was built elsewhere is on no record of ours.
             let Some(other) = standing.job else { continue };
             if other > job {
                 own.retain(|reference| !standing.released.contains(reference));
-            } else if other < job || node != own_node {
-                standing
-                    .released
-                    .retain(|reference| !result.released.contains(reference));
-                if standing.released.is_empty() {
-                    gone.insert(node.clone());
-                }
+                continue;
             }
+            if other == job && node == *own_node {
+                continue;
+            }
+            let left = |reference: &&ImageRef| !result.released.contains(reference);
+            let left: Vec<ImageRef> = standing.released.iter().filter(left).cloned().collect();
+            match left.is_empty() {
+                true => drop(standings.remove(&node)),
+                false => standings.change(&node, |standing| standing.released = left),
+            }
+            is_bare |= !self.state.updates.links.contains_key(&node);
         }
-        for node in gone {
-            self.state.updates.standings.remove(&node);
+        if is_bare {
+            // What was released was all that is known of its edges.
+            self.state.graph.forget();
         }
         own
     }

@@ -211,7 +211,7 @@ impl<'a> Chains<'a> {
 
     /// Of one that a job is about.
     fn live(&self, node: &Node, stands: &mut Stands) -> bool {
-        let jobs = self.sight.live(node).iter();
+        let jobs = self.sight.live(node);
         let Some(job) = jobs
             .filter(|job| super::above::covers(job, node))
             .min_by_key(|job| (!job.is_running(), job.place, job.id))

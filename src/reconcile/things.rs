@@ -112,6 +112,7 @@ impl Turn<'_> {
 
     pub(super) fn put_thing(&mut self, node: &Node, thing: Option<Thing>) {
         if replace(&mut self.state.updates.things, node, thing.as_ref()) {
+            self.note_needed(node);
             let node = node.clone();
             self.decision.writes.push(Write::Thing { node, thing });
         }

@@ -76,6 +76,7 @@ impl Turn<'_> {
 
     pub(super) fn put_tried(&mut self, node: &Node, tried: Option<Tried>) {
         if replace(&mut self.state.updates.tried, node, tried.as_ref()) {
+            self.note_node(node);
             let node = node.clone();
             self.decision.writes.push(Write::Tried { node, tried });
         }
@@ -92,10 +93,9 @@ impl Turn<'_> {
     /// A job has its outcome, with its release as far as that had come: what was tried by it holds, or does not.
     pub(super) fn tried(&mut self, job: &Job, stage: Option<ReleaseStage>) {
         let JobState::Done(outcome) = job.state else { return };
-        let of_ref = |node: &Node| node.project == job.project && node.reference == job.reference;
-        let tried = self.state.updates.tried.iter();
+        let tried = Node::of_ref(&self.state.updates.tried, &job.project, &job.reference);
         let about: Vec<(Node, Tried)> = tried
-            .filter(|(node, tried)| tried.job == job.id && of_ref(node))
+            .filter(|(_, tried)| tried.job == job.id)
             .map(|(node, tried)| (node.clone(), tried.clone()))
             .collect();
         let holds = match outcome {

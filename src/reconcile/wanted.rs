@@ -1,10 +1,9 @@
 //! Which checks there are to be made: of bases, each once for all that stand on it, inside of images, and for images that
 //! may have been built elsewhere.
 
-use super::event::Effect;
-use super::judge::{Watched, base_key, is_at, is_kept, used, watched, watched_on};
+use super::judge::{Watched, base_key, is_kept, used, watched};
 use super::retry::later;
-use super::timing::{self, sane, spread};
+use super::timing::{self, spread};
 use crate::config::{Config, Image, PackageCheck, Project, Update};
 use crate::model::{BaseKey, BaseUsed, Check, CommitId, Look, Node, Question, RefName, Standing, State, Used};
 use jiff::Timestamp;
@@ -40,18 +39,20 @@ pub(super) fn wanted(state: &State, config: &Config) -> BTreeMap<BaseKey, Wanted
     wanted
 }
 
-/// The same of one base; none if nothing stands on it.
-pub(super) fn wanted_of(state: &State, config: &Config, base: &BaseKey) -> Option<Wanted> {
-    let mut wanted = Wanted::default();
-    for image in watched_on(state, config, base).filter(|watched| watched.image.update.base) {
-        for used in image.standing.bases.iter().filter(|used| is_at(image.node, used, base)) {
-            wanted.add(&image, used);
-        }
-    }
-    wanted.every.is_some().then_some(wanted)
-}
-
 impl Wanted {
+    /// By the shortest interval, the longest quiet period, when the first was verified, and what they have used.
+    pub(super) fn new(
+        (every, quiet, verified): (Duration, Duration, Timestamp),
+        used: BTreeMap<String, Used>,
+    ) -> Option<Self> {
+        Some(Self {
+            every: Some(every),
+            quiet,
+            verified: Some(verified),
+            used,
+        })
+    }
+
     fn add(&mut self, image: &Watched<'_>, base: &BaseUsed) {
         let update = &image.image.update;
         self.every = Some(self.every.map_or(update.every, |every| every.min(update.every)));
@@ -67,7 +68,7 @@ impl Wanted {
     }
 
     /// When to look at the base.
-    fn due(&self, key: &BaseKey, check: Option<&Check<Look>>) -> Timestamp {
+    pub(super) fn due(&self, key: &BaseKey, check: Option<&Check<Look>>) -> Timestamp {
         let verified = self.verified.unwrap_or(Timestamp::MIN);
         let Some(check) = check else {
             return spread(verified, self.every(), key);
@@ -103,65 +104,12 @@ pub fn inside_of(state: &State, config: &Config) -> Vec<Node> {
     wanted.map(|watched| watched.node.clone()).collect()
 }
 
-/// A check that is to be made again and again.
-pub(super) struct Due {
-    /// When it is made next; what was never looked for elsewhere now.
-    pub at: Timestamp,
-    pub question: Question,
-    /// What asks it.
-    pub effect: Effect,
-}
-
 /// When each check is due that is to be made.
 pub fn due(state: &State, config: &Config, now: Timestamp) -> BTreeMap<Question, Timestamp> {
-    let checks = checks(state, config, now).into_iter();
-    checks.map(|due| (due.question, due.at)).collect()
+    super::agenda::fresh(state, config, now)
 }
 
-/// Every check that is to be made.
-pub(super) fn checks(state: &State, config: &Config, now: Timestamp) -> Vec<Due> {
-    let updates = &state.updates;
-    let mut checks = Vec::new();
-    let mut add = |at, every, question, effect| {
-        let at = sane(at, every, now);
-        checks.push(Due { at, question, effect });
-    };
-    for (base, wanted) in wanted(state, config) {
-        let at = wanted.due(&base, updates.bases.get(&base));
-        let every = wanted.every();
-        let used = wanted.used.into_values().collect();
-        let effect = Effect::LookAtBase {
-            base: base.clone(),
-            used,
-        };
-        add(at, every, Question::Base(base), effect);
-    }
-    for image in watched(state, config).filter(is_looked_into) {
-        let (node, every) = (image.node, image.image.update.every);
-        let at = match updates.packages.get(node) {
-            Some(check) => timing::due(check, every, node),
-            None => spread(image.standing.verified, every, node),
-        };
-        add(
-            at,
-            every,
-            Question::Inside(node.clone()),
-            Effect::LookInside(node.clone()),
-        );
-    }
-    for Stranger { node, commit, every } in strangers(state, config) {
-        let check = updates.elsewhere.get(&node);
-        let at = check.map_or(now, |check| timing::due(check, every, &node));
-        let effect = Effect::LookElsewhere {
-            node: node.clone(),
-            commit: commit.clone(),
-        };
-        add(at, every, Question::Elsewhere(node), effect);
-    }
-    checks
-}
-
-fn is_looked_into(watched: &Watched<'_>) -> bool {
+pub(super) fn is_looked_into(watched: &Watched<'_>) -> bool {
     watched.image.update.packages != PackageCheck::Off && watched.standing.known_by().is_some()
 }
 
@@ -202,8 +150,8 @@ fn strangers<'a>(state: &'a State, config: &'a Config) -> impl Iterator<Item = S
 pub(super) fn stranger<'a>(state: &'a State, config: &'a Config, node: &Node) -> Option<Stranger<'a>> {
     let project = config.projects.get(&node.project).filter(|project| project.enabled)?;
     let image = project.images.iter().find(|image| image.name == node.image)?;
-    let mut ours = state.updates.standings.iter().filter(is_ours);
-    let released = ours.any(|(other, _)| other.project == node.project && other.image == node.image);
+    let mut ours = Node::of_project(&state.updates.standings, &node.project).filter(is_ours);
+    let released = ours.any(|(other, _)| other.image == node.image);
     let strangers = strangers_in(state, project, image, released).into_iter();
     strangers
         .filter(|_| wants_checks(image))

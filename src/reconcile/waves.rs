@@ -26,6 +26,7 @@ impl Turn<'_> {
         }
         if self.state.releasing.get(&id) != Some(&plan) {
             self.state.releasing.insert(id, plan.clone());
+            self.state.jobs.touch(id);
             self.decision.writes.push(Write::Releasing { job: id, plan });
         }
     }
@@ -98,6 +99,7 @@ impl Turn<'_> {
         };
         plan.stage = stage;
         let plan = plan.clone();
+        self.state.jobs.touch(id);
         self.decision.writes.push(Write::Releasing { job: id, plan });
     }
 
@@ -129,13 +131,8 @@ impl Turn<'_> {
     }
 
     fn fail_wave(&mut self, root: JobId, why: &str) {
-        let members: Vec<Job> = self
-            .state
-            .jobs
-            .values()
-            .filter(|job| job.atomic == Some(root))
-            .cloned()
-            .collect();
+        let jobs = &self.state.jobs;
+        let members: Vec<Job> = jobs.of_atomic(root).filter_map(|id| jobs.get(&id)).cloned().collect();
         for job in members {
             match self.state.releasing.get(&job.id).map(|plan| plan.stage) {
                 // A commit of its own is built again, on what is released.
@@ -152,6 +149,7 @@ impl Turn<'_> {
     /// What it has built stands on what is not released: that is forgotten.
     fn build_alone(&mut self, id: JobId, why: &str) {
         self.state.releasing.remove(&id);
+        self.state.jobs.touch(id);
         self.decision.writes.push(Write::AttemptEnd {
             job: id,
             failure: None,
@@ -173,13 +171,12 @@ impl Turn<'_> {
 
     /// Releases the waves of which nothing is left to be built.
     pub(super) fn release_waves(&mut self) {
-        let roots: BTreeSet<JobId> = self.state.jobs.values().filter_map(|job| job.atomic).collect();
+        let roots: Vec<JobId> = self.state.jobs.roots().collect();
         for root in roots {
-            let members = self.state.jobs.values().filter(|job| job.atomic == Some(root));
-            let members: Vec<JobId> = members.map(|job| job.id).collect();
-            if !members.iter().all(|id| is_held(self.state, *id)) {
+            if !self.state.jobs.of_atomic(root).all(|id| is_held(self.state, id)) {
                 continue;
             }
+            let members: Vec<JobId> = self.state.jobs.of_atomic(root).collect();
             // It was ended while these brought their content to its places.
             if !members.contains(&root) {
                 self.fail_wave(root, &format!("job {root}, which began it, has ended"));
@@ -206,7 +203,15 @@ impl Turn<'_> {
     /// What is left to be built of a wave.
     fn rest(&mut self, root: JobId) -> Rest {
         let ours = self.ours();
-        let sight = Sight::new(self.state, self.config, &ours);
+        let known = self.known();
+        let sight = Sight::remembering(self.state, self.config, &ours, known);
+        let rest = self.rest_in(root, &sight);
+        self.state.graph.sighted = sight.into_known();
+        rest
+    }
+
+    fn rest_in(&self, root: JobId, sight: &Sight<'_>) -> Rest {
+        let ours = sight.ours;
         let held = ours.held().filter(|(_, wave)| *wave == root);
         let places = held.filter_map(|(node, _)| ours.graph.place(node));
         let below: BTreeSet<usize> = places.flat_map(|place| ours.graph.downs(place)).collect();
@@ -226,12 +231,12 @@ impl Turn<'_> {
                 Freshness::Stale => {}
             }
             // The job that its ref has to do first may be blocked itself.
-            let blocked = sight.live(node).iter().find_map(|job| Some((sight.blocked(job)?, job)));
+            let blocked = sight.live(node).find_map(|job| Some((sight.blocked(job)?, job)));
             if let Some((why, job)) = blocked {
                 return Rest::Failed(why, outside(sight.nodes_of(job), &sight, self.state));
             }
             match sight.above(place) {
-                Above::Blocked(why) if sight.live(node).is_empty() => {
+                Above::Blocked(why) if sight.live(node).next().is_none() => {
                     return Rest::Failed(format!("blocked: {why}"), outside([place], &sight, self.state));
                 }
                 _ => return Rest::Some,
@@ -257,19 +262,21 @@ impl Turn<'_> {
             while let Some(at) = next.pop() {
                 next.extend(graph.downs(at).filter(|down| below.insert(*down)));
             }
-            let queued = self.state.jobs.values().filter(|other| {
+            let is_it = |other: &&Job| {
                 other.is_queued()
                     && other.wave == job.wave
                     && other.id != job.id
                     && !self.state.releasing.contains_key(&other.id)
-            });
+            };
             let mut blocked: BTreeSet<JobId> = BTreeSet::new();
-            for other in queued {
-                let images = other.rebuild.iter().flat_map(|rebuild| rebuild.images.keys());
-                let mut places = images.filter_map(|image| graph.place(&node_of(other, image)));
-                if places.any(|place| below.contains(&place)) {
-                    blocked.insert(other.id);
-                }
+            for place in below {
+                let node = &graph.nodes()[place];
+                let asked = |other: &&Job| {
+                    let rebuild = other.rebuild.as_ref();
+                    rebuild.is_some_and(|rebuild| rebuild.images.contains_key(&node.image))
+                };
+                let live = self.state.live(&node.project, &node.reference);
+                blocked.extend(live.filter(is_it).filter(asked).map(|other| other.id));
             }
             let why = format!("blocked: job {} of {} did not succeed", job.id, self.name_of(&job));
             for id in blocked {

@@ -46,7 +46,7 @@ impl Store {
         // What is on record is known better.
         standings.extend(self.standings()?);
         Ok(Updates {
-            standings,
+            standings: standings.into_iter().collect(),
             bases: self.bases()?,
             packages: self.known(Kind::Packages)?,
             elsewhere,

@@ -7,7 +7,7 @@ mod promises;
 mod seed;
 
 use crate::updates::image;
-use crate::world::{World, commit, config, project, reference, watched};
+use crate::world::{World, check_memory, commit, config, project, reference, watched};
 use jiff::{SignedDuration, Timestamp};
 use pipelined::config::{Chain, Config, Project, Upstream};
 use pipelined::model::{
@@ -105,6 +105,7 @@ pub struct Farm {
     ever: BTreeMap<ProjectName, Project>,
     /// The same content has the same digest.
     pub is_reproducible: bool,
+    events: usize,
     pub most_running: usize,
     /// What is above a job that builds has settled, and the longest way down goes first.
     pub is_strict: bool,
@@ -182,6 +183,7 @@ impl Farm {
             digests: 0,
             ever: BTreeMap::new(),
             is_reproducible: false,
+            events: 0,
             most_running: 0,
             is_strict: false,
         };
@@ -335,7 +337,14 @@ impl Farm {
                 now,
             } => {
                 *now += SignedDuration::from_millis(1);
+                self.events += 1;
+                // Of many images at some events.
+                let is_checked = self.trees.len() < 100 || self.events.is_multiple_of(499);
+                let before = is_checked.then(|| (state.clone(), event.clone()));
                 let decision = handle(state, config, *now, event);
+                if let Some((before, event)) = before {
+                    check_memory(*before, config, *now, event, (&decision, state));
+                }
                 for write in &decision.writes {
                     if let pipelined::model::Write::Job { job, lasting } = write
                         && let JobState::Done(outcome) = job.state

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use pipelined::config::{Config, EngineKind, Initial, LogConfig, LogFormat, Pattern, Project, Retry};
 use pipelined::model::{
-    CommitId, Failure, FailureKind, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, ReleasePlan,
-    ReleaseStage, State, Step, Write,
+    CommitId, Failure, FailureKind, Job, JobId, JobState, Memo, Mode, Outcome, ProjectName, Reason, RefName,
+    ReleasePlan, ReleaseStage, State, Step, Write,
 };
 use pipelined::reconcile::{Decision, Effect, Event, handle, is_selected};
 use pipelined::store::{JobFilter, JobRecord, Store};
@@ -97,6 +97,15 @@ pub struct World {
     done: BTreeMap<JobId, Outcome>,
     numbers: BTreeMap<ProjectName, i64>,
     directories: BTreeSet<(ProjectName, RefName, String)>,
+}
+
+/// Whoever remembers nothing comes to the same decision, and to the same state.
+pub fn check_memory(mut before: State, config: &Config, now: Timestamp, event: Event, after: (&Decision, &State)) {
+    before.graph = Memo::default();
+    let told = format!("{event:?}");
+    let decision = handle(&mut before, config, now, event);
+    assert_eq!(after.0, &decision, "what is remembered is old, at {told}");
+    assert_eq!(after.1, &before, "what is remembered is old, at {told}");
 }
 
 impl World {
@@ -287,6 +296,13 @@ impl World {
     pub fn event(&mut self, event: Event) -> Decision {
         let before = self.state.clone();
         let decision = handle(&mut self.state, &self.config, self.now, event.clone());
+        check_memory(
+            before.clone(),
+            &self.config,
+            self.now,
+            event.clone(),
+            (&decision, &self.state),
+        );
         self.check_writes(&before, &event, &decision);
         self.check_starts(&before, &decision);
         let begun = self.store.commit(&decision.writes, self.now, &|_, _, _| true).unwrap();

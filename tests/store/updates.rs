@@ -353,7 +353,7 @@ fn what_another_has_released_is_its_own_no_more() {
     let half = image(ImageStatus::Failed, 20, &["r.io/a:1"]);
     ends_with(&mut store, 3, b"half", vec![half], 3);
     assert_eq!(
-        known(&store).standings.into_keys().collect::<Vec<_>>(),
+        known(&store).standings.keys().cloned().collect::<Vec<_>>(),
         [node(b"dev")],
         "nothing is left of main"
     );
@@ -432,7 +432,7 @@ fn what_the_second_version_wrote_is_read_and_stands() {
     };
     assert_eq!(state.updates, expected);
     let live = job(6, b"main", "6", JobState::Running { cancelling: false });
-    assert_eq!(state.jobs, [(live.id, live.clone())].into());
+    assert_eq!(*state.jobs, [(live.id, live.clone())].into());
     assert_eq!(state.releasing[&live.id].images[0].targets, refs(&["r.io/a:1"]));
     assert_eq!(state.next_id, 7);
     // And it goes on.
@@ -494,7 +494,7 @@ fn what_the_third_version_wrote_is_read_and_stands() {
     let live = job(5, b"odd-\xff", "5", JobState::Running { cancelling: false });
     // Each began its own wave, and moves by itself.
     assert_eq!((again.wave, live.wave, live.atomic), (JobId(4), JobId(5), None));
-    assert_eq!(state.jobs, [(again.id, again), (live.id, live.clone())].into());
+    assert_eq!(*state.jobs, [(again.id, again), (live.id, live.clone())].into());
     assert_eq!(state.releasing[&live.id].stage, ReleaseStage::Moving);
     assert_eq!(store.images_of_job(JobId(1)).unwrap()[0].result, main);
     // And it goes on: what has begun is finished in its directory, though it never waited.

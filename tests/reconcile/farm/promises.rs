@@ -181,7 +181,7 @@ impl Farm {
     pub fn check_fresh(&self) {
         let graph = self.graph();
         let circles: BTreeSet<usize> = graph.circles().iter().flatten().copied().collect();
-        for (node, standing) in &self.state().updates.standings {
+        for (node, standing) in self.state().updates.standings.iter() {
             let Some(place) = graph.place(node).filter(|place| !circles.contains(place)) else {
                 continue;
             };
