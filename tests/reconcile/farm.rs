@@ -106,6 +106,7 @@ pub struct Farm {
     /// The same content has the same digest.
     pub is_reproducible: bool,
     events: usize,
+    is_looking: bool,
     pub most_running: usize,
     /// What is above a job that builds has settled, and the longest way down goes first.
     pub is_strict: bool,
@@ -184,6 +185,7 @@ impl Farm {
             ever: BTreeMap::new(),
             is_reproducible: false,
             events: 0,
+            is_looking: false,
             most_running: 0,
             is_strict: false,
         };
@@ -339,7 +341,7 @@ impl Farm {
                 *now += SignedDuration::from_millis(1);
                 self.events += 1;
                 // Of many images at some events.
-                let is_checked = self.trees.len() < 100 || self.events.is_multiple_of(499);
+                let is_checked = self.trees.len() < 100 || self.events.is_multiple_of(2003);
                 let before = is_checked.then(|| (state.clone(), event.clone()));
                 let decision = handle(state, config, *now, event);
                 if let Some((before, event)) = before {
@@ -375,7 +377,9 @@ impl Farm {
                 self.cancels.remove(&job.id);
             }
         }
-        if self.is_strict && decision.effects.iter().any(|effect| matches!(effect, Effect::Start(_))) {
+        // To look at all that there are is dear: of many now and then.
+        let is_strict = self.is_strict && (self.trees.len() < 100 || self.events.is_multiple_of(31));
+        if is_strict && decision.effects.iter().any(|effect| matches!(effect, Effect::Start(_))) {
             self.check_longest(&decision.effects);
         }
         let mut asked = Vec::new();
@@ -386,7 +390,7 @@ impl Farm {
                 Effect::Wait { job, why } => drop(self.attempts.insert(job, Phase::Waits(why))),
                 Effect::Go { job, ground } => {
                     self.check_ground(job, &ground);
-                    if self.is_strict {
+                    if is_strict {
                         self.check_settled(job);
                     }
                     self.attempts.insert(job, Phase::Builds(ground));
@@ -406,8 +410,12 @@ impl Farm {
             self.check_waves();
         }
         self.looks.extend(asked);
-        while self.is_prompt && !self.looks.is_empty() {
-            self.look(0);
+        // What an answer leads to be asked comes in turn, not deeper and deeper.
+        if !std::mem::replace(&mut self.is_looking, true) {
+            while self.is_prompt && !self.looks.is_empty() {
+                self.look(0);
+            }
+            self.is_looking = false;
         }
     }
 
@@ -464,11 +472,16 @@ impl Farm {
 
     /// All comes to rest, with time for what is tried again and for looks.
     pub fn settle(&mut self) {
+        self.settle_in(8);
+    }
+
+    /// The same, with so many looks at all that there is.
+    pub fn settle_in(&mut self, rounds: usize) {
         self.is_prompt = true;
         while !self.looks.is_empty() {
             self.look(0);
         }
-        for _ in 0..8 {
+        for _ in 0..rounds {
             self.poll_all();
             self.run();
             while self

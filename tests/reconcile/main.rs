@@ -4,6 +4,7 @@ mod asked_rebuild;
 mod chains;
 mod farm;
 mod look_now;
+mod many;
 mod mends;
 mod pokes;
 mod random;
