@@ -62,8 +62,6 @@ impl Sighted {
 /// The job whose turn it is on a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The ref.
-    pub of: RefKey,
     /// Its place in the queue.
     pub place: i64,
     /// The job.

@@ -106,7 +106,6 @@ impl Turn<'_> {
         let ready = live().filter(|job| self.is_ready(job) && !is_held(self.state, job.id));
         let job = ready.min_by_key(|job| (self.turn(job), job.place, job.id))?;
         Some(Head {
-            of: of.clone(),
             place: job.place,
             job: job.id,
             // A job that nothing stands on may come last.
