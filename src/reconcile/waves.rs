@@ -233,11 +233,11 @@ impl Turn<'_> {
             // The job that its ref has to do first may be blocked itself.
             let blocked = sight.live(node).find_map(|job| Some((sight.blocked(job)?, job)));
             if let Some((why, job)) = blocked {
-                return Rest::Failed(why, outside(sight.nodes_of(job), &sight, self.state));
+                return Rest::Failed(why, outside(sight.nodes_of(job), sight, self.state));
             }
             match sight.above(place) {
                 Above::Blocked(why) if sight.live(node).next().is_none() => {
-                    return Rest::Failed(format!("blocked: {why}"), outside([place], &sight, self.state));
+                    return Rest::Failed(format!("blocked: {why}"), outside([place], sight, self.state));
                 }
                 _ => return Rest::Some,
             }
