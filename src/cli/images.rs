@@ -178,7 +178,12 @@ fn views(place: &Place, store: Option<&Store>, only: Option<&ProjectName>) -> an
 fn what_is_below(state: &State, config: &Config) -> (BTreeMap<Node, ImageUpdates>, BTreeMap<Node, Stands>) {
     let (images, ours) = (watched(state, config), Ours::of(state, config));
     let chains = Chains::new(state, config, &ours);
-    let below = images.map(|image| (image.node.clone(), image_updates(image, state, &state.updates, &ours)));
+    let below = images.map(|image| {
+        (
+            image.node.clone(),
+            image_updates(image, state, config, &state.updates, &ours),
+        )
+    });
     let nodes = ours.graph.nodes().iter().enumerate();
     let chain = nodes.map(|(place, node)| (node.clone(), chains.stands(place)));
     (below.collect(), chain.collect())

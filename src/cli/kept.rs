@@ -26,7 +26,7 @@ pub(super) fn kept(
     for node in state.updates.standings.keys().filter(|node| is_meant(node)) {
         match watched(state, config).find(|image| image.node == node) {
             Some(image) => {
-                let below = image_updates(image, state, &state.updates, chains.ours());
+                let below = image_updates(image, state, config, &state.updates, chains.ours());
                 updates.push(NewsView::new(below, chains.of(node), state, runs, now));
             }
             None => {

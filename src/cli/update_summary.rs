@@ -86,7 +86,7 @@ impl UpdatesView {
             images += 1;
             let used = image.standing.bases.iter().filter(|_| image.image.update.base);
             bases.extend(used.filter_map(|base| base_key(image.node, base)));
-            let updates = image_updates(image, state, &state.updates, ours);
+            let updates = image_updates(image, state, config, &state.updates, ours);
             if is_news(&updates) {
                 news.push(NewsView::new(updates, chains.of(image.node), state, runs, now));
             }

@@ -1,12 +1,18 @@
 //! How released images stand to what is below them, as people are told: by the daemon and from the record alike.
 
 use crate::api::{BaseKind, BaseUpdates, CheckState, ImageUpdates, InsideUpdates, OwnRelease, UpdateState};
-use crate::config::PackageCheck;
+use crate::config::{Config, PackageCheck};
 use crate::model::{Check, State, Timestamped, Updates, full_name};
 use crate::reconcile::{BaseState, BaseVerdict, Ours, Watched, base_key, held, judge, own_base, tried_job};
 
 /// What there is to say of one image. `updates` may know more than the state: the answers of checks made just now.
-pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, ours: &Ours) -> ImageUpdates {
+pub fn image_updates(
+    watched: Watched<'_>,
+    state: &State,
+    config: &Config,
+    updates: &Updates,
+    ours: &Ours,
+) -> ImageUpdates {
     let Watched {
         node, standing, image, ..
     } = watched;
@@ -34,7 +40,7 @@ pub fn image_updates(watched: Watched<'_>, state: &State, updates: &Updates, our
         packages: inside(watched, updates),
         held: judgement
             .is_stale()
-            .then(|| held(node, &judgement.key, updates))
+            .then(|| held(node, &judgement.key, updates, config))
             .flatten(),
         rebuild: tried_job(node, state),
         refused: None,

@@ -381,7 +381,7 @@ impl Daemon {
             if !news.is_empty() {
                 wanted.push((image.node.clone(), news));
             }
-            let view = image_updates(image, &self.state, &round.state.updates, &ours);
+            let view = image_updates(image, &self.state, &self.config, &round.state.updates, &ours);
             images.insert(image.node.clone(), view);
         }
         if round.rebuild && !wanted.is_empty() {

@@ -52,9 +52,9 @@ pub struct Culprit {
     pub commit: CommitId,
     /// The commit that was released then.
     pub released: Option<CommitId>,
-    /// It is none of the wave: something of the wave stands on it. Its failure says nothing of the wave, so that any
-    /// success of it is a mend.
-    pub is_outside: bool,
+    /// Its end says nothing of how it stands to the wave: it is none of the wave (something of the wave stands on it), or
+    /// was not tried to its end. So any success of it is a mend.
+    pub by_any_success: bool,
 }
 
 impl Links {

@@ -110,7 +110,7 @@ impl<'a> Sight<'a> {
         if !is_stale {
             return Freshness::Fresh;
         }
-        if held(node, &key, updates).is_none() {
+        if held(node, &key, updates, self.config).is_none() {
             return Freshness::Stale;
         }
         let tried = updates.tried.get(node);

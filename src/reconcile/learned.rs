@@ -30,7 +30,9 @@ impl Turn<'_> {
             return self.decision.effects.push(Effect::Wait { job: id, why });
         }
         let (ground, root) = self.ground(&job, learned, &ours);
-        if job.atomic != root {
+        // Of a ref that left the config meanwhile nothing is known any more: it stays in its wave.
+        let is_known = !ours.graph.of_ref(&job.project, &job.reference).is_empty();
+        if is_known && job.atomic != root {
             self.put(id, |job| job.atomic = root);
         }
         self.note_first(&job, learned, &ours);

@@ -6,6 +6,7 @@
 use super::above::{Freshness, Sight, is_held};
 use super::handle::Turn;
 use super::waves::node_of;
+use crate::config::Config;
 use crate::model::{
     CommitId, Culprit, FailedWave, Job, JobId, JobState, Links, Node, Outcome, ProjectName, RefName, ReleaseStage,
     State, Updates, full_name,
@@ -13,18 +14,18 @@ use crate::model::{
 use std::collections::BTreeSet;
 
 /// What is mended of what the wave failed by that `root`, a job of this image, began; nothing if nothing is.
-pub(super) fn mends(node: &Node, root: JobId, updates: &Updates) -> Vec<String> {
+pub(super) fn mends(node: &Node, root: JobId, updates: &Updates, config: &Config) -> Vec<String> {
     culprits(node, root, updates)
         .iter()
-        .filter_map(|culprit| mend(culprit, updates))
+        .filter_map(|culprit| mend(culprit, updates, config))
         .collect()
 }
 
 /// The tip whose wave was not released, with what is mended of that; none if nothing is.
-pub(super) fn mended_tip(node: &Node, state: &State) -> Option<(CommitId, Vec<String>)> {
+pub(super) fn mended_tip(node: &Node, state: &State, config: &Config) -> Option<(CommitId, Vec<String>)> {
     let (commit, root, _) = state.updates.links.get(node)?.failed.as_ref()?;
     let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
-    let mends = mends(node, *root, &state.updates);
+    let mends = mends(node, *root, &state.updates, config);
     (tip == commit && !mends.is_empty()).then(|| (tip.clone(), mends))
 }
 
@@ -39,7 +40,7 @@ pub(super) fn waits_for_mend(node: &Node, root: JobId, updates: &Updates) -> Opt
         })
         .collect();
     let all = by.join(", ");
-    (!by.is_empty()).then(|| format!("its wave failed by {all}, and is tried again once that is mended"))
+    (!by.is_empty()).then(|| format!("its wave failed by {all}, and is tried again once that is mended, or by hand"))
 }
 
 /// Images whose wave failed by this one and is not released since, each with the job that began it and the culprit.
@@ -66,23 +67,38 @@ fn culprits<'a>(node: &Node, root: JobId, updates: &'a Updates) -> &'a [Culprit]
 }
 
 /// How a culprit is good by now, for people.
-fn mend(culprit: &Culprit, updates: &Updates) -> Option<String> {
+fn mend(culprit: &Culprit, updates: &Updates, config: &Config) -> Option<String> {
     let Culprit {
         node,
         job,
         commit,
         released,
-        is_outside,
+        by_any_success,
     } = culprit;
-    let (now, by) = at(node, updates)?;
     let name = full_name(&node.project, &node.image);
+    if !config
+        .projects
+        .get(&node.project)
+        .is_some_and(|project| project.enabled)
+    {
+        return Some(format!("its wave failed by {name}, which is not watched any more"));
+    }
+    // It may be good on the new content only, which it does not get by itself.
+    let links = updates.links.get(node).and_then(|links| links.failed.as_ref());
+    if let Some((tip, _, _)) = links.filter(|(tip, by, _)| tip != commit && by > job) {
+        let (was, is) = (commit.short(), tip.short());
+        return Some(format!(
+            "its wave failed by {name} at {was}, which has {is} to be tried"
+        ));
+    }
+    let (now, by) = at(node, updates)?;
     if now != commit && Some(now) != released.as_ref() {
         let (was, is) = (commit.short(), now.short());
         return Some(format!("its wave failed by {name} at {was}, which is at {is} now"));
     }
     let tried = updates.tried.get(node).filter(|tried| tried.job > *job);
     let is_cured = tried.is_some_and(|tried| matches!(tried.ended, Some((Outcome::Succeeded, _))));
-    (*is_outside && (by > Some(*job) || is_cured))
+    (*by_any_success && (by > Some(*job) || is_cured))
         .then(|| format!("its wave failed by {name} (job {job}), which was built again since"))
 }
 
@@ -99,7 +115,7 @@ pub(super) fn inside(node: &Node, job: JobId, commit: &CommitId, updates: &Updat
         job,
         commit: commit.clone(),
         released: at(node, updates).map(|(commit, _)| commit.clone()),
-        is_outside: false,
+        by_any_success: false,
     }
 }
 
@@ -122,7 +138,7 @@ pub(super) fn outside(places: impl IntoIterator<Item = usize>, sight: &Sight<'_>
                 (Some(_), _) => None,
             };
             found.extend(failed.map(|(commit, job)| Culprit {
-                is_outside: true,
+                by_any_success: true,
                 ..inside(node, job, commit, updates)
             }));
         }
@@ -149,7 +165,11 @@ impl Turn<'_> {
                 updates.links.keys().filter(of_ref).cloned().collect()
             }
         };
-        let own = nodes.iter().map(|node| inside(node, job.id, &job.commit, updates));
+        let by_any_success = !matches!(job.state, JobState::Done(Outcome::Failed | Outcome::TimedOut));
+        let own = nodes.iter().map(|node| Culprit {
+            by_any_success,
+            ..inside(node, job.id, &job.commit, updates)
+        });
         let mut culprits: Vec<Culprit> = own.collect();
         if job.state == JobState::Done(Outcome::Skipped) {
             let sight = Sight::new(self.state, self.config, &ours);

@@ -217,7 +217,7 @@ impl Turn<'_> {
             return;
         }
         let judgement = judge(watched, updates, sight.ours);
-        if !judgement.is_stale() || held(node, &judgement.key, updates).is_some() {
+        if !judgement.is_stale() || held(node, &judgement.key, updates, self.config).is_some() {
             return;
         }
         match place.map(|place| sight.over(place)) {
@@ -238,7 +238,7 @@ impl Turn<'_> {
         let plan = plans.entry(place).or_default();
         plan.add(&node.image, standing.job, judgement.news(Counting::Settled));
         if let Some(tried) = updates.tried.get(node).filter(|tried| tried.key == judgement.key) {
-            plan.mends.extend(mends(node, tried.job, updates));
+            plan.mends.extend(mends(node, tried.job, updates, self.config));
         }
     }
 
@@ -246,7 +246,7 @@ impl Turn<'_> {
     /// for each mend: if it fails again, what it fails by is on record anew.
     fn plan_mended_tip(&self, place: usize, sight: &Sight<'_>, plans: &mut Plans) {
         let node = &sight.ours.graph.nodes()[place];
-        let Some((tip, mends)) = mended_tip(node, self.state) else {
+        let Some((tip, mends)) = mended_tip(node, self.state, self.config) else {
             return;
         };
         if self.is_busy(node) || sight.over(place) != Over::Settled {
@@ -261,7 +261,7 @@ impl Turn<'_> {
         let Some((key, changes)) = stale(node, self.state, sight.ours) else {
             return;
         };
-        let is_held = held(node, &key, &self.state.updates).is_some();
+        let is_held = held(node, &key, &self.state.updates, self.config).is_some();
         if is_held || self.is_busy(node) || sight.over(place) != Over::Settled {
             return;
         }

@@ -118,7 +118,7 @@ impl<'a> Chains<'a> {
         let mut culprits: BTreeMap<&Node, Vec<String>> = BTreeMap::new();
         for (node, root, culprit) in failed_waves(state) {
             let (name, at) = (full_name(&node.project, &node.image), culprit.commit.short());
-            let until = if culprit.is_outside {
+            let until = if culprit.by_any_success {
                 "good"
             } else {
                 "mended by a commit"
@@ -295,10 +295,10 @@ impl<'a> Chains<'a> {
             },
             Freshness::Failed(job) => {
                 stands.job = Some(job);
-                (Word::Failed, held(node, &key, updates).unwrap_or_default())
+                (Word::Failed, held(node, &key, updates, self.config).unwrap_or_default())
             }
             Freshness::Uncured => {
-                let held = held(node, &key, updates).map(|held| format!("; {held}"));
+                let held = held(node, &key, updates, self.config).map(|held| format!("; {held}"));
                 (Word::Stale, format!("{news}{}", held.unwrap_or_default()))
             }
         };

@@ -5,13 +5,14 @@ use super::handle::{Turn, replace};
 use super::judge::base_key;
 use super::mends::{mends, waits_for_mend};
 use super::timing::rounded;
+use crate::config::Config;
 use crate::model::{
     ImageName, Job, JobId, JobState, Node, Outcome, ProjectName, RefName, ReleaseStage, State, Tried, Updates, Write,
 };
 use jiff::Timestamp;
 
 /// Why an image is not built again although there is something new below it; none if it may be.
-pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
+pub fn held(node: &Node, key: &str, updates: &Updates, config: &Config) -> Option<String> {
     let tried = updates.tried.get(node).filter(|tried| tried.key == key)?;
     let job = tried.job;
     let checked_since = |at: &Timestamp| {
@@ -28,7 +29,7 @@ pub fn held(node: &Node, key: &str, updates: &Updates) -> Option<String> {
         // Our own trouble: with the next look it is tried again.
         Some((Outcome::Errored, at)) if checked_since(at) => None,
         // What it begins is another wave by now.
-        Some(_) if !mends(node, job, updates).is_empty() => None,
+        Some(_) if !mends(node, job, updates, config).is_empty() => None,
         Some((Outcome::Errored, _)) => Some(format!("job {job} errored: tried again after the next check")),
         Some((Outcome::Succeeded, _)) => Some(format!(
             "job {job} built it again and that did not change it: not tried again until something else is new"

@@ -137,7 +137,7 @@ fn none_if_one_fails() {
     let failed_at = &by.commit[..8];
     let told = farm.run(&["explain", "base"]);
     let why = format!(
-        "its wave failed by ruby at {failed_at} (job {}), and is tried again once that is mended",
+        "its wave failed by ruby at {failed_at} (job {}), and is tried again once that is mended, or by hand",
         by.id
     );
     assert!(told.contains(&why), "{told}");

@@ -35,6 +35,8 @@ pub struct File {
     pub fails: bool,
     /// It fails on whatever is not released yet.
     pub is_shy: bool,
+    /// It fails on whatever is released already.
+    pub is_bold: bool,
 }
 
 /// A commit.

@@ -412,7 +412,7 @@ fn a_failed_rebuild_holds_until_the_inputs_move_again() {
         &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config),
     )
     .key;
-    let why = held(&node("a"), &key, &fleet.world.state.updates).unwrap();
+    let why = held(&node("a"), &key, &fleet.world.state.updates, &fleet.world.config).unwrap();
     assert!(why.contains("job 2 was built for the same and failed"), "{why}");
     assert_eq!(
         fleet.world.state.updates.standings[&node("a")].job,
@@ -546,9 +546,14 @@ fn packages_are_a_reason_once() {
     );
     assert!(judgement.is_stale());
     assert!(
-        held(&node("a"), &judgement.key, &fleet.world.state.updates)
-            .unwrap()
-            .contains("did not change it")
+        held(
+            &node("a"),
+            &judgement.key,
+            &fleet.world.state.updates,
+            &fleet.world.config
+        )
+        .unwrap()
+        .contains("did not change it")
     );
     // Until the set changes,
     fleet.packages.insert("a", 2);
@@ -816,7 +821,7 @@ proptest! {
         prop_assert!(fleet.world.live().is_empty(), "{:?}", fleet.world.story());
         for image in watched(&fleet.world.state, &fleet.world.config) {
             let judgement = judge(image, &fleet.world.state.updates, &pipelined::reconcile::Ours::of(&fleet.world.state, &fleet.world.config));
-            let why = held(image.node, &judgement.key, &fleet.world.state.updates);
+            let why = held(image.node, &judgement.key, &fleet.world.state.updates, &fleet.world.config);
             prop_assert!(!judgement.is_stale() || why.is_some(), "{:?}: {judgement:?}", image.node);
             let base = fleet.bases[fleet.of[image.node.project.as_str()]];
             let fresh = image.standing.bases[0].id == Some(digest(2, base.content));

@@ -27,7 +27,7 @@ pub fn links() -> Links {
                 job: JobId(8),
                 commit: commit("c"),
                 released: Some(commit("d")),
-                is_outside: true,
+                by_any_success: true,
             }],
         }],
         needs: Vec::new(),

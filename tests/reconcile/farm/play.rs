@@ -183,7 +183,8 @@ impl Farm {
                 (None, None, head) => head.cloned(),
             };
             let digest = digest.ok_or_else(|| format!("{base}: manifest unknown"))?;
-            if file.is_shy && sibling.is_none() && self.registry.get(&at(base)) != Some(&digest) {
+            let is_released = sibling.is_some() || self.registry.get(&at(base)) == Some(&digest);
+            if file.is_shy && !is_released || file.is_bold && is_released {
                 return Err(format!("{base}: not on this one"));
             }
             used.push(BaseUsed {
