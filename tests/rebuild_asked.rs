@@ -274,6 +274,12 @@ fn builds_are_waited_for_in_the_same_way(scene: &Scene) {
     let lines = std::fs::read_to_string(file).unwrap();
     in_order(&lines, &[format!("base: job {} succeeded, ", scene.last())]);
     assert!(!lines.contains('\u{1b}'), "{lines}");
+    // For scripts there is nothing but JSON, also if a person looks.
+    for verb in ["build", "rebuild"] {
+        let shown = on_a_terminal(scene, &format!("{verb} base --wait --json"));
+        let json: Value = serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{error}: {shown:?}"));
+        assert!(json.is_object(), "{json}");
+    }
 }
 
 #[test]

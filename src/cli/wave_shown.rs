@@ -16,7 +16,6 @@ const TURN: Duration = Duration::from_millis(120);
 pub(super) struct Shown {
     told: BTreeMap<Node, ImageStands>,
     bars: Option<Bars>,
-    is_quiet: bool,
 }
 
 struct Bars {
@@ -26,15 +25,14 @@ struct Bars {
 }
 
 impl Shown {
-    /// Nothing was told yet. If it is quiet, there are bars at most.
+    /// Nothing was told yet.
     ///
     /// Bars are for those who see both: lines that go into a file or a pipe must not be lost to them.
-    pub fn new(is_quiet: bool) -> Self {
-        let is_seen = std::io::stderr().is_terminal() && (is_quiet || std::io::stdout().is_terminal());
+    pub fn new() -> Self {
+        let is_seen = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
         Self {
             told: BTreeMap::new(),
             bars: is_seen.then(Bars::new),
-            is_quiet,
         }
     }
 
@@ -50,8 +48,7 @@ impl Shown {
             }
             let line = plain(&format!("{}: {}", titles.of(node), stands.line()));
             match &mut self.bars {
-                Some(bars) => bars.change(node, stands, &line, self.is_quiet)?,
-                None if self.is_quiet => {}
+                Some(bars) => bars.change(node, stands, &line)?,
                 // A closed pipe ends it: nobody reads on.
                 None => writeln!(std::io::stdout().lock(), "{line}")?,
             }
@@ -106,15 +103,13 @@ impl Bars {
         });
     }
 
-    fn change(&mut self, node: &Node, stands: &ImageStands, line: &str, is_quiet: bool) -> std::io::Result<()> {
+    fn change(&mut self, node: &Node, stands: &ImageStands, line: &str) -> std::io::Result<()> {
         if stands.is_over {
             if let Some(bar) = self.running.remove(node) {
                 bar.finish_and_clear();
                 self.all.remove(&bar);
             }
-            if !is_quiet {
-                self.all.println(line)?;
-            }
+            self.all.println(line)?;
         } else if stands.state == "queued" {
             // It may have run before.
             if let Some(bar) = self.running.remove(node) {

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Waits until nothing more is to come, also over a restart of the daemon. `what` is what goes on if nobody waits for it
-/// any more: then there is no last look.
+/// any more: then there is no last look. Whoever is `quiet` reads JSON: there is no progress then.
 pub(super) fn wait(
     what: &str,
     workdir: &Path,
@@ -26,13 +26,15 @@ pub(super) fn wait(
 ) -> anyhow::Result<(Option<Look>, Exit)> {
     let store = Store::open_read(workdir)?;
     let mut patience = Patience::new(workdir);
-    let mut shown = Shown::new(quiet);
+    let mut shown = (!quiet).then(Shown::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupts = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
         loop {
             let look = look(&store)?;
-            shown.show(&look)?;
+            if let Some(shown) = &mut shown {
+                shown.show(&look)?;
+            }
             if look.is_over {
                 let exit = if look.is_good() { Exit::Fine } else { Exit::Failed };
                 drop(shown);
