@@ -34,6 +34,19 @@ fn the_configs_of_the_readme_are_fine() {
 }
 
 #[test]
+fn the_readme_has_each_exit_code() {
+    let help = pipelined::cli::command().get_after_help().unwrap().to_string();
+    let (_, codes) = help.split_once("Exit codes:").unwrap();
+    let words = codes.split(|c: char| !c.is_ascii_alphanumeric());
+    let codes: Vec<u8> = words.filter_map(|word| word.parse().ok()).collect();
+    assert!(codes.contains(&0) && codes.contains(&130), "{codes:?}");
+    for code in codes {
+        let row = format!("\n| {code} | ");
+        assert!(include_str!("../README.md").contains(&row), "{code}");
+    }
+}
+
+#[test]
 fn the_config_of_the_demo_is_fine() {
     let demo = include_str!("../scripts/demo.sh");
     let blocks = blocks(demo, "cat >\"$dir/pipelined.toml\" <<CONF", "CONF");

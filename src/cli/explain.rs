@@ -137,11 +137,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn explain(args: &Args, place: &Place, store: &Store) -> anyhow::Result<ExplainView> {
     let Whose { project, image } = &args.project;
     let known = refs::known(store, project)?;
+    let configured = place.config.as_ref().map(|config| config.projects.get(project));
     let wanted: BTreeSet<RefName> = match &args.reference {
-        Some(text) => [refs::find(text, &known)?.map_or_else(|| guess(text), Ok)?].into(),
+        Some(text) => {
+            let found = refs::find(text, &known)?.map_or_else(|| guess(text), Ok)?;
+            let is_left_out = configured
+                .flatten()
+                .is_some_and(|project| !is_selected(project, &found));
+            // Why a ref is left out can be told of any; without any ref, why the remote has none.
+            if !known.contains(&found) && !known.is_empty() && !is_left_out {
+                return Err(refs::unknown(text, project, &known));
+            }
+            [found].into()
+        }
         None => known,
     };
-    let configured = place.config.as_ref().map(|config| config.projects.get(project));
     let mut stories = Vec::new();
     let state = store.load_state()?;
     let runs = place.daemon.is_some() || place.silent.is_some();

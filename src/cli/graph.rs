@@ -72,13 +72,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ours = Ours::of(&state, config);
     let mut only = BTreeSet::new();
     for name in &args.images {
-        let (places, _) = match meant(name, &state, config, &ours.graph) {
-            Ok(found) => found,
-            Err(error) => {
-                writeln!(std::io::stderr().lock(), "pipelined: {error}")?;
-                return Ok(Exit::Usage.into());
-            }
-        };
+        let (places, _) = meant(name, &state, config, &ours.graph)?;
         only.extend(places);
     }
     let only = (!args.images.is_empty()).then_some(&only);

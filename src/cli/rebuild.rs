@@ -8,11 +8,11 @@ use super::rebuild_plan::{self, PlanView};
 use super::style::{Style, plain};
 use super::wave::{ImageStands, Look, Wave};
 use super::wave_wait::wait;
-use crate::api::{ClientError, RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
+use crate::api::{RebuildAsked, RebuildJob, RebuildRefused, RebuildStarted};
 use crate::config::Config;
 use crate::daemon::wish;
 use crate::model::{ImageName, JobId, Node, ProjectName, RefName, State, full_name};
-use crate::reconcile::{Ours, Wished, wished};
+use crate::reconcile::{Ours, Wish, Wished, wished};
 use crate::store::{Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -33,8 +33,9 @@ follows all the same.
 
 Exit codes:
   0    queued; with --wait: all of it succeeded
-  1    with --wait: something failed, or was blocked by a failure
-  2    there is no such image, or it cannot be built again
+  1    there is no such image, or it cannot be built again;
+       with --wait: something failed, or was blocked by a failure
+  2    wrong usage: what --match names is no pattern
   4    no daemon there
   130  interrupted while waiting: the rebuild goes on
 
@@ -105,12 +106,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         matching: args.matching.clone(),
         force: args.force,
     };
+    let meant = match wish(asked.clone()) {
+        Ok(meant) => meant,
+        Err(why) => {
+            writeln!(std::io::stderr().lock(), "pipelined: {}", plain(&why))?;
+            return Ok(Exit::Usage.into());
+        }
+    };
     let mut out = std::io::stdout().lock();
     if let Some(config) = &config {
-        let wished = match plan(&asked, &workdir, config)? {
-            Ok(wished) => wished,
-            Err(why) => return unclear(&why),
-        };
+        let wished = plan(&meant, &workdir, config)?;
         if args.json && args.dry_run {
             serde_json::to_writer_pretty(&mut out, &PlanView::new(&wished))?;
             writeln!(out)?;
@@ -122,12 +127,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(Exit::Fine.into());
     }
     drop(out);
-    let started: RebuildStarted = match call(&workdir, "/rebuild", &asked) {
-        Err(error) if matches!(error.downcast_ref(), Some(ClientError::Refused(_))) => {
-            return unclear(&format!("{error:#}"));
-        }
-        answer => answer?,
-    };
+    let started: RebuildStarted = call(&workdir, "/rebuild", &asked)?;
     if !args.json {
         print(&started, args.wait)?;
     }
@@ -149,25 +149,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit.into())
 }
 
-/// What it would build; or why the request makes no sense.
-fn plan(asked: &RebuildAsked, workdir: &Path, config: &Config) -> anyhow::Result<Result<Wished, String>> {
+/// What it would build.
+fn plan(wish: &Wish, workdir: &Path, config: &Config) -> anyhow::Result<Wished> {
     let state = match Store::open_read(workdir) {
         Ok(store) => store.load_state()?,
         // Nothing was built yet.
         Err(StoreError::Missing { .. }) => State::default(),
         Err(error) => return Err(error.into()),
     };
-    let wish = match wish(asked.clone()) {
-        Ok(wish) => wish,
-        Err(why) => return Ok(Err(why)),
-    };
     let ours = Ours::of(&state, config);
-    Ok(wished(&wish, &state, config, &ours).map_err(|error| error.to_string()))
-}
-
-fn unclear(why: &str) -> anyhow::Result<ExitCode> {
-    writeln!(std::io::stderr().lock(), "pipelined: {}", plain(why))?;
-    Ok(Exit::Usage.into())
+    wished(wish, &state, config, &ours).map_err(|error| anyhow::anyhow!("{}", plain(&error.to_string())))
 }
 
 fn print(started: &RebuildStarted, waits: bool) -> std::io::Result<()> {

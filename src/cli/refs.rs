@@ -32,15 +32,18 @@ pub(super) fn must_find(text: &OsStr, project: &ProjectName, known: &BTreeSet<Re
     match find(text, known)? {
         Some(found) => Ok(found),
         None if known.is_empty() => bail!("{project}: no ref was seen yet"),
-        None => {
-            let names: Vec<String> = known.iter().take(20).map(|r| r.short().to_string()).collect();
-            bail!(
-                "{project}: no ref {} was ever seen; there are: {}",
-                text.display(),
-                names.join(", ")
-            )
-        }
+        None => Err(unknown(text, project, known)),
     }
+}
+
+/// Nobody has seen it.
+pub(super) fn unknown(text: &OsStr, project: &ProjectName, known: &BTreeSet<RefName>) -> anyhow::Error {
+    let names: Vec<String> = known.iter().take(20).map(|r| r.short().to_string()).collect();
+    anyhow::anyhow!(
+        "{project}: no ref {} was ever seen; there are: {}",
+        text.display(),
+        names.join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ fn of_one_image_all_above_and_all_below_is_shown() {
     contains(&of_debian, &["base ", "ruby ", "tools/slim "]);
     assert_eq!(scene.out(&["graph", "r.invalid/ruby:1"]), of_ruby);
     let wrong = scene.run(&["graph", "rubi"]);
-    assert_eq!(wrong.status.code(), Some(2));
+    assert_eq!(wrong.status.code(), Some(1));
     contains(&text(&wrong.stderr), &["there is no image rubi", "is ruby meant?"]);
 }
 

@@ -1,6 +1,6 @@
 //! What `explain`, `status` and `images` say of chains.
 
-use crate::scene::{Scene, contains, sha};
+use crate::scene::{Scene, contains, sha, text};
 use pipelined::model::JobState;
 use serde_json::Value;
 
@@ -129,10 +129,7 @@ fn what_was_never_built_has_a_line() {
     contains(&scene.out(&["explain", "new"]), &["  image new: never built\n"]);
     let wrong = scene.run(&["explain", "tools/fat"]);
     assert!(!wrong.status.success());
-    contains(
-        &crate::scene::text(&wrong.stderr),
-        &["tools has no image fat; it has: full, slim"],
-    );
+    contains(&text(&wrong.stderr), &["tools has no image fat; it has: full, slim"]);
 }
 
 #[test]
@@ -249,4 +246,21 @@ fn waiting_is_told_apart_from_work() {
         &scene.out(&["explain", "base"]),
         &["took 15s, waited 1m 0s: ended well\n"],
     );
+}
+
+#[test]
+fn a_ref_that_nobody_has_seen_is_an_error() {
+    let scene = Scene::released();
+    for name in ["nosuch", "refs/heads/nosuch"] {
+        for args in [&["explain", "app", name][..], &["explain", "app", name, "--json"]] {
+            let output = scene.run(args);
+            assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+            let told = format!("pipelined: app: no ref {name} was ever seen; there are: main\n");
+            assert_eq!(text(&output.stderr), told);
+        }
+    }
+    // What the config leaves out is never seen: that is the answer.
+    let told = scene.out(&["explain", "app", "refs/tags/nosuch"]);
+    contains(&told, &["it is not selected by tags = []"]);
+    scene.out(&["explain", "app", "main"]);
 }

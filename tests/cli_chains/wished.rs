@@ -97,14 +97,14 @@ fn what_cannot_be_built_again_says_why() {
         ),
     ] {
         let output = scene.run(&["rebuild", "--dry-run", name]);
-        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(output.status.code(), Some(1), "{name}");
         contains(&text(&output.stderr), &[told]);
     }
     let nothing = scene.run(&["rebuild", "--dry-run"]);
     assert_eq!(nothing.status.code(), Some(2));
     assert_eq!(
         Scene::empty().run(&["rebuild", "--dry-run", "base"]).status.code(),
-        Some(2)
+        Some(1)
     );
 }
 
