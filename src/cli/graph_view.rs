@@ -1,5 +1,6 @@
 //! The graph of images as it is shown: which nodes, what they are called, and how they stand. Pure.
 
+use super::failed_waves::{CulpritView, FailedWaveView, failed};
 use crate::model::{Edge, EdgeKind, Graph, ImageName, ImageRef, JobId, Node, ProjectName, RefName, State, full_name};
 use crate::reconcile::{Chains, Word, around, external_bases};
 use serde::Serialize;
@@ -40,6 +41,12 @@ pub(super) struct NodeView {
     pub job: Option<JobId>,
     /// Its wave.
     pub wave: Option<JobId>,
+    /// The job in which the tip of its ref failed, whatever is released.
+    pub tip_failed: Option<JobId>,
+    /// What the atomic wave failed by that it has begun and that is not released since.
+    pub wave_failed_by: Vec<CulpritView>,
+    /// The atomic waves that failed by it and are not released since.
+    pub failed_waves: Vec<RootView>,
     /// How many images follow each other on the longest way down from it.
     pub height: usize,
     /// What it stands on.
@@ -53,6 +60,15 @@ pub(super) struct NodeView {
     /// Whether it stands on another one that is shown.
     #[serde(skip)]
     pub is_root: bool,
+}
+
+/// What has begun an atomic wave.
+#[derive(Debug, Serialize)]
+pub(super) struct RootView {
+    /// The id of the image.
+    pub image: String,
+    /// In this job.
+    pub job: JobId,
 }
 
 /// What an image stands on.
@@ -84,6 +100,7 @@ impl GraphView {
             let node = &graph.nodes()[*place];
             *refs.entry((&node.project, &node.image)).or_default() += 1;
         }
+        let waves = failed(state, chains, None);
         let nodes = shown.iter().map(|place| {
             let node = &graph.nodes()[*place];
             let name = full_name(&node.project, &node.image);
@@ -116,6 +133,13 @@ impl GraphView {
                 why: stands.why,
                 job: stands.job,
                 wave: stands.wave,
+                tip_failed: tip_failed(node, state),
+                wave_failed_by: waves
+                    .iter()
+                    .filter(|wave| wave.is_of(node))
+                    .flat_map(|wave| wave.by.clone())
+                    .collect(),
+                failed_waves: waves.iter().filter(|wave| wave.is_by(node)).map(root).collect(),
                 height: graph.height(*place),
                 stands_on: stands_on.into_iter().collect(),
                 title,
@@ -137,6 +161,19 @@ impl GraphView {
             circles_told: circles.iter().map(|circle| around(graph, circle)).collect(),
             circles: circles.iter().map(ids).collect(),
         }
+    }
+}
+
+fn tip_failed(node: &Node, state: &State) -> Option<JobId> {
+    let (commit, job, _) = state.updates.links.get(node)?.failed.as_ref()?;
+    let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
+    (tip == commit).then_some(*job)
+}
+
+fn root(wave: &FailedWaveView) -> RootView {
+    RootView {
+        image: format!("{}@{}", wave.name, wave.reference),
+        job: wave.job,
     }
 }
 

@@ -12,6 +12,7 @@ mod completions;
 pub mod config;
 mod doctor;
 mod explain;
+mod failed_waves;
 mod failure;
 mod follow;
 mod graph;

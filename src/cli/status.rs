@@ -2,6 +2,7 @@
 
 use super::blocked::{self, blocked};
 use super::common::{ConfigArgs, Exit};
+use super::failed_waves::{self, failed};
 use super::place::{Place, must_be_known};
 use super::poke_view::{PokedView, poked};
 use super::style::{Style, plain};
@@ -80,6 +81,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut updates = None;
     let mut pokes = Vec::new();
     let mut blocked_images = Vec::new();
+    let mut failed_waves = Vec::new();
     let state = store.map(Store::load_state).transpose()?.unwrap_or_default();
     if let Some(store) = store {
         pokes = poked(store, &state, place.config.as_ref(), only)?;
@@ -89,6 +91,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         if let (Some(config), Some(chains)) = (&place.config, &chains) {
             updates = UpdatesView::new(&state, config, chains, only, runs(place), Timestamp::now());
             blocked_images = blocked(&state, chains, only);
+            failed_waves = failed(&state, chains, only);
         }
         let wait_of = |job: JobId| Some(chains.as_ref()?.wait_of(job)?.to_owned());
         let job_view = |record: JobRecord| JobView {
@@ -161,6 +164,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         jobs,
         updates,
         blocked: blocked_images,
+        failed_waves,
         pokes,
     })
 }
@@ -258,6 +262,7 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
         updates.print(out, runs(place), style, now)?;
     }
     blocked::print(out, &view.blocked, style)?;
+    failed_waves::print(out, &view.failed_waves, style)?;
     if !view.pokes.is_empty() {
         let heading = style.strong("Pokes that were not taken");
         writeln!(out, "\n{heading} (send them again: pipelined poke):")?;

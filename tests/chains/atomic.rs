@@ -148,6 +148,15 @@ fn none_if_one_fails() {
     );
     assert!(told.contains(&why), "{told}");
 
+    let told = farm.run(&["status"]);
+    let why = format!(
+        "  base main: {} reaches nobody: its wave (job {}) failed by ruby at {failed_at} (job {})\n",
+        &jobs[3].commit[..8],
+        jobs[3].id,
+        by.id
+    );
+    assert!(told.contains(&why), "{told}");
+
     // It is mended for what is released, and then the wave begins again by itself.
     let containerfile = farm.text(&on(&["base"]));
     let mended = farm.push("ruby", &[("Containerfile", &containerfile)]);
@@ -167,6 +176,7 @@ fn none_if_one_fails() {
         &mended[..8]
     );
     assert!(told.contains(&why), "{told}");
+    assert!(!farm.run(&["status"]).contains("Failed waves"), "{}", farm.story());
     farm.assert_quiet("base");
 }
 

@@ -6,4 +6,5 @@ mod scene;
 #[path = "../support/mod.rs"]
 mod support;
 mod told;
+mod waves;
 mod wished;

@@ -4,8 +4,9 @@ use assert_cmd::Command;
 use jiff::Timestamp;
 use pipelined::config::{Config, Overrides, load};
 use pipelined::model::{
-    BaseUsed, CommitId, Digest, ImageName, ImageRef, ImageResult, ImageStatus, Job, JobId, JobState, Links, Needed,
-    Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleasePlan, ReleaseStage, Thing, Tried, Write,
+    BaseUsed, CommitId, Culprit, Digest, FailedWave, ImageName, ImageRef, ImageResult, ImageStatus, Job, JobId,
+    JobState, Links, Needed, Node, Outcome, ProjectName, Reason, Rebuild, RefName, ReleasePlan, ReleaseStage, Thing,
+    Tried, Write,
 };
 use pipelined::reconcile::{Ours, judge, watched};
 use pipelined::store::Store;
@@ -330,6 +331,49 @@ impl Scene {
             },
         ]);
         job.id
+    }
+
+    /// An atomic wave of `base` has failed by `app`: that of a new commit `b`, or of the released one that was built again.
+    /// Both jobs.
+    pub fn failed_wave(&mut self, is_new: bool) -> (JobId, JobId) {
+        let root = match is_new {
+            true => self.broken_tip("base").0,
+            false => self.failed("base"),
+        };
+        let by = self.job("app", JobState::Done(Outcome::Failed));
+        let culprit = Culprit {
+            node: node("app", "app"),
+            job: by.id,
+            commit: commit('a'),
+            released: Some(commit('a')),
+            is_outside: false,
+        };
+        let wave = FailedWave {
+            root,
+            by: vec![culprit],
+        };
+        let base = node("base", "base");
+        let before = self.store.load_state().unwrap().updates.links[&base].clone();
+        let links = Links {
+            failed: is_new.then(|| (commit('b'), root, Outcome::Failed)),
+            failed_waves: vec![wave],
+            ..before
+        };
+        let links = Write::Links {
+            node: base,
+            links: Some(links),
+        };
+        self.write(&[put(&by), links]);
+        (root, by.id)
+    }
+
+    /// Its ref goes on to a commit that nothing is known of yet.
+    pub fn moves(&mut self, name: &str, digit: char) {
+        self.write(&[Write::Ref {
+            project: project(name),
+            reference: main(),
+            commit: Some(commit(digit)),
+        }]);
     }
 
     /// It is built again, and held back with the wave that it began itself.
