@@ -44,7 +44,7 @@ pub(super) fn waits_for_mend(node: &Node, root: JobId, updates: &Updates) -> Opt
 }
 
 /// Images whose wave failed by this one and is not released since, each with the job that began it and the culprit.
-pub(super) fn failed_waves(state: &State) -> impl Iterator<Item = (&Node, JobId, &Culprit)> {
+pub fn failed_waves(state: &State) -> impl Iterator<Item = (&Node, JobId, &Culprit)> {
     state.updates.links.iter().flat_map(move |(node, links)| {
         let tip = links.failed.as_ref().map(|(_, job, _)| *job);
         let tried = state.updates.tried.get(node).map(|tried| tried.job);

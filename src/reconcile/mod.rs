@@ -44,6 +44,7 @@ pub use event::{Decision, Effect, Event};
 pub use handle::handle;
 pub use judge::{BaseState, BaseVerdict, Counting, Judgement, News, Own, Watched, base_key, judge, watched};
 pub use look_now::bases_at;
+pub use mends::failed_waves;
 pub use ours::{At, Ours};
 pub use overtaken::overtaken;
 pub use pokes::poked_target;
@@ -57,10 +58,3 @@ pub use tries::{held, tried_job};
 pub use verdict::own_base;
 pub use wanted::{bases_of, due, inside_of, strangers_of};
 pub use wish::{Because, Left, Wish, WishError, Wished, external_bases, meant, wished};
-
-use crate::model::{Culprit, JobId, Node, State};
-
-/// Images that have begun an atomic wave that failed, each with the job that began it and one of what it failed by.
-pub fn failed_waves(state: &State) -> impl Iterator<Item = (&Node, JobId, &Culprit)> {
-    mends::failed_waves(state)
-}

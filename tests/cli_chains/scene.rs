@@ -346,7 +346,7 @@ impl Scene {
             job: by.id,
             commit: commit('a'),
             released: Some(commit('a')),
-            is_outside: false,
+            by_any_success: false,
         };
         let wave = FailedWave {
             root,
