@@ -360,7 +360,8 @@ proptest! {
             if let Ok(hints) = heard(sender, &[("x-github-event", "push")], &body) {
                 prop_assert!(hints.len() <= 7);
             }
-            body.truncate(cut.index(body.len()));
+            // Without the line's end it is whole still.
+            body.truncate(cut.index(body.trim_ascii_end().len()));
             prop_assert!(heard(sender, &[("x-github-event", "push")], &body).is_err());
         }
     }

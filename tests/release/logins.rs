@@ -14,6 +14,9 @@ use std::path::PathBuf;
 
 const PASSWORD: &str = "c0rrect-h0rse";
 
+/// Of the test that runs beside: the other one's registry is made by a command that has its password as an argument.
+const OTHER: &str = "battery-st4ple";
+
 fn coded(password: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("me:{password}"))
 }
@@ -34,6 +37,8 @@ fn assert_secret(bench: &Bench, spy: &Spy) {
     for secret in [
         PASSWORD.to_owned(),
         coded(PASSWORD),
+        OTHER.to_owned(),
+        coded(OTHER),
         "wr0ng-h0rse".to_owned(),
         coded("wr0ng-h0rse"),
     ] {
@@ -163,12 +168,12 @@ fn tls_and_a_password_by_every_way() {
 fn a_token_that_expires_on_the_way() {
     let bench = Bench::new(SCRATCH);
     let registry = Registry::start(&bench.scratch);
-    let tokens = Tokens::start(Some(format!("Basic {}", coded(PASSWORD))), 3);
+    let tokens = Tokens::start(Some(format!("Basic {}", coded(OTHER))), 3);
     let gate = tokens.gate();
     let proxy = Faults::start(registry.port(), move |r| gate.check(r));
     let (host, there) = (proxy.host(), registry.host());
-    let spy = Spy::start(&["c0rrect-h0rse", "token-"]);
-    let authfile = private(bench.scratch.write("auth.json", auth_json(&host, PASSWORD)));
+    let spy = Spy::start(&[OTHER, "token-"]);
+    let authfile = private(bench.scratch.write("auth.json", auth_json(&host, OTHER)));
     bench.config(
         &format!("[registries.'{host}']\ninsecure = true\nauthfile = '{authfile}'\n"),
         &format!("image = {{ staging = '{host}/s:1', release = ['{host}/a:1', '{host}/b:1'] }}\n"),
