@@ -104,28 +104,19 @@ async fn cancel(State(tx): State<Sender>, body: Bytes) -> Result<Response, Uncle
 }
 
 async fn poll(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
-    let PollAsked { project } = match body.is_empty() {
-        true => PollAsked::default(),
-        false => read(&body)?,
-    };
+    let PollAsked { project } = read_or_default(&body)?;
     let command = |answer| Command::Poll { project, answer };
     Ok(ask(&tx, command, |remotes| Polled { remotes }).await)
 }
 
 async fn pokes(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
-    let asked: PokesAsked = match body.is_empty() {
-        true => PokesAsked::default(),
-        false => read(&body)?,
-    };
+    let asked: PokesAsked = read_or_default(&body)?;
     let command = |answer| Command::Pokes { asked, answer };
     Ok(ask(&tx, command, |sent| sent).await)
 }
 
 async fn updates(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
-    let asked: UpdatesAsked = match body.is_empty() {
-        true => UpdatesAsked::default(),
-        false => read(&body)?,
-    };
+    let asked: UpdatesAsked = read_or_default(&body)?;
     let command = |answer| Command::Updates { asked, answer };
     Ok(ask(&tx, command, |started| started).await)
 }
@@ -164,6 +155,14 @@ impl IntoResponse for Unclear {
 /// Whatever the content type says, so that `curl -d` needs no header.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unclear> {
     serde_json::from_slice(body).map_err(Unclear)
+}
+
+/// Who sends nothing asks for what is usual.
+fn read_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Unclear> {
+    match body.is_empty() {
+        true => Ok(T::default()),
+        false => read(body),
+    }
 }
 
 pub(super) fn error(status: StatusCode, why: &str) -> Response {

@@ -133,7 +133,7 @@ impl GraphView {
                 why: stands.why,
                 job: stands.job,
                 wave: stands.wave,
-                tip_failed: tip_failed(node, state),
+                tip_failed: state.failed_tip(node).map(|(_, job, _)| *job),
                 wave_failed_by: waves
                     .iter()
                     .filter(|wave| wave.is_of(node))
@@ -162,12 +162,6 @@ impl GraphView {
             circles: circles.iter().map(ids).collect(),
         }
     }
-}
-
-fn tip_failed(node: &Node, state: &State) -> Option<JobId> {
-    let (commit, job, _) = state.updates.links.get(node)?.failed.as_ref()?;
-    let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
-    (tip == commit).then_some(*job)
 }
 
 fn root(wave: &FailedWaveView) -> RootView {

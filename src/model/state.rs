@@ -1,7 +1,8 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
 use super::{
-    CommitId, Job, JobId, Jobs, Memo, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates, update::Checking,
+    CommitId, Job, JobId, Jobs, Memo, Node, Outcome, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates,
+    update::Checking,
 };
 use std::collections::BTreeMap;
 
@@ -71,6 +72,13 @@ pub enum Mode {
 }
 
 impl State {
+    /// The tip of an image's ref, if its build failed: the commit, in which job, and how.
+    pub fn failed_tip(&self, node: &Node) -> Option<&(CommitId, JobId, Outcome)> {
+        let failed = self.updates.links.get(node)?.failed.as_ref()?;
+        let tip = self.projects.get(&node.project)?.refs.get(&node.reference)?;
+        (*tip == failed.0).then_some(failed)
+    }
+
     /// Whether nothing is left to do before the daemon may go.
     pub fn is_finished(&self) -> bool {
         let running = self.jobs.count_running() > 0;

@@ -363,9 +363,8 @@ impl<'a> Sight<'a> {
             if was_released || self.moving(node).is_some() || may_stand && self.stands_on_any(up, &own) {
                 return None;
             }
-            let (commit, failed, _) = updates.links.get(node)?.failed.as_ref()?;
-            let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
-            (tip == commit).then_some((node, *failed))
+            let (_, failed, _) = self.state.failed_tip(node)?;
+            Some((node, *failed))
         });
         blocking.next()
     }

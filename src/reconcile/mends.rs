@@ -23,10 +23,9 @@ pub(super) fn mends(node: &Node, root: JobId, updates: &Updates, config: &Config
 
 /// The tip whose wave was not released, with what is mended of that; none if nothing is.
 pub(super) fn mended_tip(node: &Node, state: &State, config: &Config) -> Option<(CommitId, Vec<String>)> {
-    let (commit, root, _) = state.updates.links.get(node)?.failed.as_ref()?;
-    let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
+    let (tip, root, _) = state.failed_tip(node)?;
     let mends = mends(node, *root, &state.updates, config);
-    (tip == commit && !mends.is_empty()).then(|| (tip.clone(), mends))
+    (!mends.is_empty()).then(|| (tip.clone(), mends))
 }
 
 /// Why the wave that `root` began was not released, and what it is tried again for, if something of it is on record.
@@ -46,14 +45,17 @@ pub(super) fn waits_for_mend(node: &Node, root: JobId, updates: &Updates) -> Opt
 /// Images whose wave failed by this one and is not released since, each with the job that began it and the culprit.
 pub fn failed_waves(state: &State) -> impl Iterator<Item = (&Node, JobId, &Culprit)> {
     state.updates.links.iter().flat_map(move |(node, links)| {
-        let tip = links.failed.as_ref().map(|(_, job, _)| *job);
-        let tried = state.updates.tried.get(node).map(|tried| tried.job);
-        let current = links
-            .failed_waves
-            .iter()
-            .filter(move |wave| Some(wave.root) == tip || Some(wave.root) == tried);
+        let is_current = is_current(node, links, &state.updates);
+        let current = links.failed_waves.iter().filter(move |wave| is_current(wave));
         current.flat_map(move |wave| wave.by.iter().map(move |culprit| (node, wave.root, culprit)))
     })
+}
+
+/// Of which waves something is asked still: that of the job in which the tip failed, and that of what was tried last.
+fn is_current(node: &Node, links: &Links, updates: &Updates) -> impl Fn(&FailedWave) -> bool + use<> {
+    let tip = links.failed.as_ref().map(|(_, job, _)| *job);
+    let tried = updates.tried.get(node).map(|tried| tried.job);
+    move |wave| Some(wave.root) == tip || Some(wave.root) == tried
 }
 
 fn culprits<'a>(node: &Node, root: JobId, updates: &'a Updates) -> &'a [Culprit] {
@@ -134,7 +136,7 @@ pub(super) fn outside(places: impl IntoIterator<Item = usize>, sight: &Sight<'_>
             let node = &graph.nodes()[up];
             let failed = match (at(node, updates), sight.freshness(up)) {
                 (Some((commit, _)), Freshness::Failed(job)) => Some((commit, job)),
-                (None, _) => failed_tip(node, state),
+                (None, _) => state.failed_tip(node).map(|(commit, job, _)| (commit, *job)),
                 (Some(_), _) => None,
             };
             found.extend(failed.map(|(commit, job)| Culprit {
@@ -146,12 +148,6 @@ pub(super) fn outside(places: impl IntoIterator<Item = usize>, sight: &Sight<'_>
     found
 }
 
-fn failed_tip<'a>(node: &Node, state: &'a State) -> Option<(&'a CommitId, JobId)> {
-    let (commit, job, _) = state.updates.links.get(node)?.failed.as_ref()?;
-    let tip = state.projects.get(&node.project)?.refs.get(&node.reference)?;
-    (tip == commit).then_some((commit, *job))
-}
-
 impl Turn<'_> {
     /// What a member that has ended badly makes its wave fail by: itself, and of what was not even tried what kept it
     /// from that.
@@ -161,8 +157,8 @@ impl Turn<'_> {
         let nodes: Vec<Node> = match &job.rebuild {
             Some(rebuild) => rebuild.images.keys().map(|image| node_of(job, image)).collect(),
             None => {
-                let of_ref = |node: &&Node| node.project == job.project && node.reference == job.reference;
-                updates.links.keys().filter(of_ref).cloned().collect()
+                let of_ref = Node::of_ref(&updates.links, &job.project, &job.reference);
+                of_ref.map(|(node, _)| node.clone()).collect()
             }
         };
         let by_any_success = !matches!(job.state, JobState::Done(Outcome::Failed | Outcome::TimedOut));
@@ -208,19 +204,11 @@ impl Turn<'_> {
             let Some(mut links) = self.state.updates.links.get(&node).cloned() else {
                 continue;
             };
-            self.drop_old_waves(&node, &mut links);
+            let is_current = is_current(&node, &links, &self.state.updates);
+            links.failed_waves.retain(is_current);
             links.failed_waves.push(FailedWave { root, by: by.clone() });
             self.put_links(&node, Some(links));
         }
-    }
-
-    /// Of others than these nothing is asked any more.
-    fn drop_old_waves(&self, node: &Node, links: &mut Links) {
-        let tip = links.failed.as_ref().map(|(_, job, _)| *job);
-        let tried = self.state.updates.tried.get(node).map(|tried| tried.job);
-        links
-            .failed_waves
-            .retain(|wave| Some(wave.root) == tip || Some(wave.root) == tried);
     }
 
     /// What begins a wave that failed by something of this job's may begin it again.

@@ -306,11 +306,10 @@ impl<'a> Chains<'a> {
 
     /// What is released is good, and the tip of the ref is another commit, which is not.
     fn failed_tip(&self, node: &Node) -> Option<String> {
-        let (commit, job, outcome) = self.state.updates.links.get(node)?.failed.as_ref()?;
-        let tip = self.state.projects.get(&node.project)?.refs.get(&node.reference)?;
+        let (commit, job, outcome) = self.state.failed_tip(node)?;
         let wave = waits_for_mend(node, *job, &self.state.updates);
         let wave = wave.map(|why| format!(": {why}")).unwrap_or_default();
-        (tip == commit).then(|| format!("its tip {} {outcome} (job {job}){wave}", commit.short()))
+        Some(format!("its tip {} {outcome} (job {job}){wave}", commit.short()))
     }
 
     /// By names, from the node on.
