@@ -115,9 +115,9 @@ impl<'a> MakeWriter<'a> for Journal {
 impl Write for Prefixed {
     /// Called once for a whole line.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let mut stderr = self.stderr.lock();
-        stderr.write_all(self.prefix)?;
-        stderr.write_all(line.strip_prefix(b" ").unwrap_or(line))?;
+        // In one piece: the supervisors write there too.
+        let whole = [self.prefix, line.strip_prefix(b" ").unwrap_or(line)].concat();
+        self.stderr.lock().write_all(&whole)?;
         Ok(line.len())
     }
 

@@ -220,6 +220,11 @@ impl Drop for Daemon {
         });
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What was a question to git when the daemon ended is ended by its supervisor, a moment later.
+        let _ = ask_until(Duration::from_secs(5), || {
+            let left = strays(&self.workdir);
+            left.is_empty().then_some(()).ok_or_else(|| format!("{left:?}"))
+        });
         let left = end_strays(&self.workdir);
         // A second panic would abort, and hide the first.
         if !std::thread::panicking() {
