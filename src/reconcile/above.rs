@@ -233,15 +233,17 @@ impl<'a> Sight<'a> {
             return others.find_map(|(other, node)| Some(waits_for(node, self.state.jobs.get(other)?)));
         }
         let mut edges = BTreeMap::from([(job.id, own)]);
-        // Those that wait for this one are not waited for: of others than those that it would wait for nothing is asked.
-        let mut next: Vec<JobId> = edges[&job.id].keys().copied().collect();
+        // Those that wait for this one are not waited for: of others than those that it would wait for, and those with
+        // which they and it take turns, nothing is asked.
+        let beside = |job: &Job| self.state.live(&job.project, &job.reference).map(|other| other.id);
+        let mut next: Vec<JobId> = edges[&job.id].keys().copied().chain(beside(job)).collect();
+        let mut seen = BTreeSet::from([job.id]);
         while let Some(id) = next.pop() {
-            let other = self.state.jobs.get(&id).filter(|other| other.is_queued());
-            let Some(other) = other.filter(|_| !edges.contains_key(&id) && !self.state.releasing.contains_key(&id))
-            else {
+            let Some(other) = self.state.jobs.get(&id).filter(|_| seen.insert(id)) else {
                 continue;
             };
-            if self.knows_its_bases(other) {
+            next.extend(beside(other));
+            if other.is_queued() && !self.state.releasing.contains_key(&id) && self.knows_its_bases(other) {
                 let to = self.waits_of(other);
                 next.extend(to.keys());
                 edges.insert(id, to);

@@ -95,10 +95,7 @@ pub fn handle(state: &mut State, config: &Config, now: Timestamp, event: Event) 
         }
         Event::Stop => turn.stop(),
     }
-    turn.review();
-    turn.rebuild_where_jobs_ended();
-    turn.release_waves();
-    turn.rebuild_where_jobs_ended();
+    turn.settle();
     turn.check();
     turn.poke();
     turn.start();
@@ -289,6 +286,20 @@ impl Turn<'_> {
                 "the project was removed from the config"
             };
             self.skip(&job, why);
+        }
+    }
+
+    /// What follows from what has happened, and from that, until nothing does: each wave that ends may be what another one
+    /// or a newer commit has waited for.
+    fn settle(&mut self) {
+        loop {
+            let before = self.decision.writes.len();
+            self.review();
+            self.rebuild_where_jobs_ended();
+            self.release_waves();
+            if self.decision.writes.len() == before {
+                return;
+            }
         }
     }
 

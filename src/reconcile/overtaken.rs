@@ -18,8 +18,7 @@ pub fn overtaken(
 ) -> BTreeSet<ImageRef> {
     let mut found = BTreeSet::new();
     for image in &plan.images {
-        let since = rebuild.map_or(job, |rebuild| renewed(rebuild, &image.result.image));
-        let newer = |other: JobId| other > since && other != job;
+        let newer = |other: JobId| is_newer(other, &image.result.image, job, rebuild);
         let plans = releasing.iter().filter(|(other, _)| newer(**other));
         let planned: BTreeSet<&ImageRef> = plans.flat_map(|(_, plan)| targets(plan)).collect();
         let moved = |target: &ImageRef| releases.get(target).is_some_and(|release| newer(release.job));
@@ -27,6 +26,11 @@ pub fn overtaken(
         found.extend(lost.cloned());
     }
     found
+}
+
+/// Whether another job's release of an image is newer than what this job makes of it.
+pub(super) fn is_newer(other: JobId, image: &ImageName, job: JobId, rebuild: Option<&Rebuild>) -> bool {
+    other != job && other > rebuild.map_or(job, |rebuild| renewed(rebuild, image))
 }
 
 /// The job whose release of an image is renewed. What was built elsewhere, or by nobody knows whom, is older than any.

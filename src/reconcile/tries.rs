@@ -4,6 +4,7 @@
 use super::handle::{Turn, replace};
 use super::judge::base_key;
 use super::mends::{mends, waits_for_mend};
+use super::overtaken::is_newer;
 use super::timing::rounded;
 use crate::config::Config;
 use crate::model::{
@@ -109,7 +110,12 @@ impl Turn<'_> {
         };
         let ended = Some((outcome, rounded(self.now)));
         for (node, tried) in about {
-            let tried = holds.then_some(Tried { ended, ..tried });
+            let standing = self.state.updates.standings.get(&node);
+            // What a newer job has released meanwhile nobody has tried to renew.
+            let is_overtaken = standing
+                .and_then(|standing| standing.job)
+                .is_some_and(|other| is_newer(other, &node.image, job.id, job.rebuild.as_ref()));
+            let tried = (holds && !is_overtaken).then_some(Tried { ended, ..tried });
             self.put_tried(&node, tried);
         }
     }

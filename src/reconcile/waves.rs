@@ -8,6 +8,7 @@ use super::above::{Above, Freshness, Sight, is_held};
 use super::event::Effect;
 use super::handle::Turn;
 use super::mends::{inside, outside};
+use super::tries::tried_job;
 use crate::config::Chain;
 use crate::model::{
     Culprit, ImageName, Job, JobId, JobState, Node, Outcome, ReleasePlan, ReleaseStage, Write, full_name,
@@ -221,6 +222,8 @@ impl Turn<'_> {
                 continue;
             }
             match sight.freshness(place) {
+                // Somebody has asked for it: what its job makes of it is found out yet.
+                Freshness::Uncured if tried_job(node, self.state).is_some() => return Rest::Some,
                 Freshness::Fresh | Freshness::Uncured => continue,
                 Freshness::Failed(job) => {
                     let name = full_name(&node.project, &node.image);

@@ -12,5 +12,6 @@ mod rules;
 mod starvation;
 mod storms;
 mod tables;
+mod turns;
 mod updates;
 mod world;

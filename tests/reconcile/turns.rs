@@ -1,0 +1,137 @@
+//! Jobs of one ref that take turns while other images move: what random storms have found, step by step.
+
+use crate::farm::{Farm, File, Luck, Tree, node};
+use pipelined::model::{JobId, Outcome};
+use pipelined::reconcile::Freshness;
+
+/// A commit whose images stand on what is said of each.
+fn tree(images: &[(&str, &[&str])], salt: u32) -> Tree {
+    let files = images.iter().map(|(name, bases)| {
+        let file = File {
+            bases: bases.iter().map(ToString::to_string).collect(),
+            salt,
+            ..File::default()
+        };
+        ((*name).to_owned(), file)
+    });
+    Tree {
+        files: files.collect(),
+        ..Tree::default()
+    }
+}
+
+fn push(farm: &mut Farm, name: &str, tree: Tree) {
+    farm.push(name, tree);
+    farm.poll(name);
+}
+
+/// The one job that runs.
+#[track_caller]
+fn running(farm: &Farm) -> JobId {
+    let [job] = farm.running()[..] else {
+        panic!("not one job runs: {}", farm.told())
+    };
+    job
+}
+
+#[track_caller]
+fn steps(farm: &mut Farm, lucks: &[Luck]) {
+    let job = running(farm);
+    lucks.iter().for_each(|luck| farm.step(job, *luck));
+}
+
+#[track_caller]
+fn assert_at_rest(farm: &Farm) {
+    assert!(farm.state().jobs.is_empty(), "{}", farm.told());
+    for (node, (freshness, _)) in farm.stand() {
+        assert_eq!(freshness, Freshness::Fresh, "{node:?}: {}", farm.told());
+    }
+    farm.check_fresh();
+}
+
+#[test]
+fn a_job_that_waits_for_the_turn_of_one_that_waits_for_it_does_not_start_again_and_again() {
+    let two: &[(&str, &[&str])] = &[("two-a", &["one"]), ("two-b", &["three"])];
+    let one: &[(&str, &[&str])] = &[("one", &["outside"])];
+    let three: &[(&str, &[&str])] = &[("three", &["two-a"])];
+    let mut farm = Farm::new(
+        1,
+        true,
+        &[("one", &["one"]), ("two", &["two-a", "two-b"]), ("three", &["three"])],
+    );
+    farm.outside("outside", 1);
+    for (name, images) in [("one", one), ("two", two), ("three", three)] {
+        farm.push(name, tree(images, 1));
+    }
+    farm.poll_all();
+    farm.settle();
+    assert_at_rest(&farm);
+
+    // By hand, and it errs: it is tried again later, before or after the commit that comes next.
+    farm.rebuild(&node("two", "two-a"));
+    steps(&mut farm, &[Luck::Well, Luck::Errs]);
+    push(&mut farm, "one", tree(one, 2));
+    steps(&mut farm, &[Luck::Well, Luck::Errs]);
+    push(&mut farm, "two", tree(two, 2));
+    steps(&mut farm, &[Luck::Well, Luck::Well]);
+    // This one stands on the first, and the last on this one.
+    push(&mut farm, "three", tree(three, 2));
+    let job = running(&farm);
+    steps(&mut farm, &[Luck::Well; 3]);
+    assert!(!farm.running().contains(&job), "{}", farm.told());
+    assert!(farm.done.contains_key(&job), "{}", farm.told());
+    farm.settle();
+    assert_at_rest(&farm);
+}
+
+#[test]
+fn what_came_too_late_with_its_release_was_no_try_of_the_newer_one() {
+    let mut farm = Farm::new(1, true, &[("base", &["base"]), ("app", &["app"])]);
+    farm.outside("outside", 1);
+    farm.push("base", tree(&[("base", &["outside"])], 1));
+    farm.push("app", tree(&[("app", &["base"])], 1));
+    farm.poll_all();
+    farm.settle();
+    assert_at_rest(&farm);
+
+    // What was asked for errs, and a newer commit is released before it is tried again.
+    farm.rebuild(&node("app", "app"));
+    let late = running(&farm);
+    steps(&mut farm, &[Luck::Well, Luck::Errs]);
+    push(&mut farm, "app", tree(&[("app", &["base"])], 2));
+    farm.run();
+    assert!(farm.state().jobs.contains_key(&late), "{}", farm.told());
+    // It is built on another base than that one was.
+    push(&mut farm, "base", tree(&[("base", &["outside"])], 2));
+    farm.run();
+    farm.settle();
+    assert_eq!(farm.done[&late].1, Outcome::Succeeded);
+    assert_at_rest(&farm);
+}
+
+#[test]
+fn a_wave_waits_for_what_somebody_has_asked_for_already() {
+    for asked in ["two-a", "two-b"] {
+        let mut farm = Farm::new(1, true, &[("two", &["two-a", "two-b"]), ("three", &["three"])]);
+        farm.image("two", 1, |image| image.chain = pipelined::config::Chain::Atomic);
+        farm.atomic("three");
+        farm.outside("outside", 1);
+        let two: &[(&str, &[&str])] = &[("two-a", &["outside"]), ("two-b", &["two-a", "outside"])];
+        let later: &[(&str, &[&str])] = &[("two-a", &["outside"]), ("two-b", &["two-a", "three"])];
+        farm.push("two", tree(two, 1));
+        farm.push("three", tree(&[("three", &["two-a", "outside"])], 1));
+        farm.poll_all();
+        farm.settle();
+        push(&mut farm, "two", tree(later, 2));
+        steps(&mut farm, &[Luck::Well; 3]);
+        farm.rebuild(&node("two", asked));
+        let before = farm.registry.clone();
+        // It is built for the commit, and what was asked for begins: it is of the wave, which waits for it.
+        steps(&mut farm, &[Luck::Well; 4]);
+        steps(&mut farm, &[Luck::Well; 3]);
+        assert_eq!(farm.registry, before, "{asked}: {}", farm.told());
+        farm.settle();
+        assert_ne!(farm.registry, before);
+        assert_at_rest(&farm);
+    }
+}
