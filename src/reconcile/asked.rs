@@ -5,14 +5,16 @@ use super::handle::{Tip, Turn, Why};
 use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, ReleaseStage};
 
 impl Turn<'_> {
-    pub(super) fn build_requested(&mut self, project: &ProjectName, reference: &RefName, commit: &CommitId) {
-        let known = self.config.projects.get(project).is_some_and(|p| p.enabled);
-        if !known || self.state.mode != Mode::Normal {
+    /// A person asks for the commit that a ref was just seen at.
+    pub(super) fn build_requested(&mut self, name: &ProjectName, reference: &RefName, commit: &CommitId) {
+        let config = self.config;
+        let project = config.projects.get(name).filter(|project| project.enabled);
+        let Some(project) = project.filter(|_| self.state.mode == Mode::Normal) else {
             return;
-        }
+        };
         let waiting = self
             .state
-            .live(project, reference)
+            .live(name, reference)
             .find(|job| job.commit == *commit && job.is_queued())
             .map(|job| job.id);
         let id = match waiting {
@@ -28,7 +30,7 @@ impl Turn<'_> {
             }
             None => {
                 let tip = Tip {
-                    project,
+                    project: name,
                     reference,
                     commit,
                 };
@@ -36,6 +38,11 @@ impl Turn<'_> {
                 self.add(tip, Why::new(Reason::Manual, "asked for"), None, queued)
             }
         };
+        // It was just seen at the remote: the next look must not find an older one to be the tip still.
+        let seen = self.state.projects.get(name).and_then(|seen| seen.refs.get(reference));
+        if seen.is_some_and(|seen| seen != commit) {
+            self.tip_moved(project, reference, commit, false, false);
+        }
         self.decision.effects.push(Effect::Queued(id));
     }
 

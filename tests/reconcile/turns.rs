@@ -1,6 +1,7 @@
 //! Jobs of one ref that take turns while other images move: what random storms have found, step by step.
 
 use crate::farm::{Farm, File, Luck, Tree, node};
+use crate::world::commit;
 use pipelined::model::{JobId, Outcome};
 use pipelined::reconcile::Freshness;
 
@@ -133,5 +134,30 @@ fn a_wave_waits_for_what_somebody_has_asked_for_already() {
         farm.settle();
         assert_ne!(farm.registry, before);
         assert_at_rest(&farm);
+    }
+}
+
+#[test]
+fn a_commit_that_was_asked_for_is_the_tip_also_before_the_next_look() {
+    let mut farm = Farm::new(1, true, &[("one", &["one"]), ("two", &["two-a", "two-b"])]);
+    let two: &[(&str, &[&str])] = &[("two-a", &["one", "outside"]), ("two-b", &["outside"])];
+    farm.outside("outside", 1);
+    farm.push("one", tree(&[("one", &["outside"])], 1));
+    // Half of it is released, and the rest fails for want of what it stands on.
+    push(&mut farm, "two", tree(two, 1));
+    steps(&mut farm, &[Luck::Well, Luck::Well, Luck::Errs]);
+    farm.poll("one");
+    farm.run();
+    farm.push("two", tree(two, 2));
+    farm.build("two");
+    farm.run();
+    farm.outside("outside", 2);
+    farm.pass(4000);
+    farm.run();
+    farm.settle();
+    assert_at_rest(&farm);
+    for image in ["two-a", "two-b"] {
+        let standing = &farm.state().updates.standings[&node("two", image)];
+        assert_eq!(standing.commit, commit(2), "{image}: {}", farm.told());
     }
 }
