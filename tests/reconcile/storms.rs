@@ -426,6 +426,31 @@ impl Storm {
         }
     }
 
+    /// Projects that stand on each other, although no images do, can only be released one image after the other at first:
+    /// no atomic wave can do that, and a person has to let it roll.
+    fn roll_what_cannot_be_whole(&mut self) {
+        let graph = self.farm.graph();
+        let standings = &self.farm.state().updates.standings;
+        let is_new = |node: &Node| !standings.contains_key(node) && !self.farm.tree(&node.project).files.is_empty();
+        let mut entangled = (0..graph.nodes().len()).filter(|place| graph.is_entangled(*place));
+        if self.circles || !entangled.any(|place| is_new(&graph.nodes()[place])) {
+            return;
+        }
+        for (n, image) in self.images.clone() {
+            let name = self.projects[n].0.clone();
+            self.chain(&name, &image, false);
+        }
+        for _ in 0..self.projects.len() + 1 {
+            for (name, own) in self.projects.clone() {
+                let standings = &self.farm.state().updates.standings;
+                if own.iter().any(|image| !standings.contains_key(&node(&name, image))) {
+                    self.farm.build(&name);
+                }
+            }
+            self.farm.settle();
+        }
+    }
+
     /// No wave is left unreleased that failed by a commit which is mended by now. Who was to blame is read from the notes.
     fn check_failed_waves(&self) {
         let stands = self.farm.stand();
@@ -518,6 +543,7 @@ fn storm(start: &Start, ops: Vec<Op>) {
         storm.apply(op);
     }
     storm.calm();
+    storm.roll_what_cannot_be_whole();
     storm.check();
 }
 
