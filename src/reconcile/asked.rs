@@ -56,9 +56,10 @@ impl Turn<'_> {
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
             JobState::Queued { .. } | JobState::Running { .. } if self.is_moving_with_its_wave(job) => {
-                self.put(id, |job| {
-                    job.note = "its wave is being released: that is finished".to_owned()
-                });
+                let why = "its wave is being released: that is finished";
+                if job.note != why {
+                    self.put(id, |job| job.note = why.to_owned());
+                }
             }
             JobState::Queued { .. } => self.end(id, Outcome::Cancelled, "cancelled by request before it started"),
             JobState::Running { cancelling: false } => {

@@ -13,16 +13,14 @@ use jiff::Timestamp;
 impl Turn<'_> {
     pub(super) fn start(&mut self) {
         for id in self.startable() {
-            let is_abandoned = self
-                .state
-                .releasing
-                .get(&id)
-                .is_some_and(|plan| plan.stage == ReleaseStage::Abandoned);
+            let job = self.state.jobs.get(&id);
+            let is_moving = job.is_some_and(|job| self.is_moving_with_its_wave(job));
+            let stage = self.state.releasing.get(&id).map(|plan| plan.stage);
             self.begins(id);
             self.put(id, |job| {
                 job.state = JobState::Running { cancelling: false };
                 // Of what is abandoned it is all that there is to tell.
-                if !is_abandoned {
+                if !is_moving && stage != Some(ReleaseStage::Abandoned) {
                     job.note.clear();
                 }
             });
