@@ -120,39 +120,6 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// How everything upstream of a node stands, however far up.
-    pub fn above(&self, place: usize) -> Above {
-        let graph = &self.ours.graph;
-        let own = &graph.nodes()[place];
-        let mut seen = BTreeSet::from([place]);
-        let mut next = VecDeque::from([place]);
-        let mut blocked = None;
-        while let Some(at) = next.pop_front() {
-            for up in graph.ups(at).map(|edge| edge.to) {
-                if !seen.insert(up) {
-                    continue;
-                }
-                let node = &graph.nodes()[up];
-                let is_beside = node.project == own.project && node.reference == own.reference;
-                if let Some(job) = self.moving(node).filter(|_| !is_beside) {
-                    return Above::Waits(waits_for(node, job));
-                }
-                match self.freshness(up) {
-                    // What stands beside it is built by the same job.
-                    Freshness::Stale if !is_beside => {
-                        return Above::Waits(format!("{} is to be built again", name(node)));
-                    }
-                    Freshness::Failed(job) => {
-                        blocked.get_or_insert_with(|| format!("{} failed (job {job})", name(node)));
-                    }
-                    Freshness::Fresh | Freshness::Stale | Freshness::Uncured => {}
-                }
-                next.push_back(up);
-            }
-        }
-        blocked.map_or(Above::Settled, Above::Blocked)
-    }
-
     /// What each job that is not to start now waits for.
     pub fn waits(&self) -> BTreeMap<JobId, String> {
         self.waits_among(self.state.jobs.values())
@@ -408,7 +375,7 @@ pub(super) fn is_held(state: &State, job: JobId) -> bool {
         .is_some_and(|plan| plan.stage == ReleaseStage::Held)
 }
 
-fn waits_for(node: &Node, job: &Job) -> String {
+pub(super) fn waits_for(node: &Node, job: &Job) -> String {
     let stands = match job.is_running() {
         true => "running",
         false => "queued",
@@ -416,6 +383,6 @@ fn waits_for(node: &Node, job: &Job) -> String {
     format!("{}: job {} is {stands}", name(node), job.id)
 }
 
-fn name(node: &Node) -> String {
+pub(super) fn name(node: &Node) -> String {
     full_name(&node.project, &node.image)
 }

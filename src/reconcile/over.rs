@@ -1,81 +1,132 @@
-//! How all that is above a node stands, remembered on the way up: of an image deep down a long chain it would otherwise be
-//! found out anew at each decision.
+//! How all that is above a node stands. It is remembered on the way up: of an image deep down a long chain it would
+//! otherwise be found out anew at each decision.
 //!
-//! It must say the same as [`Sight::above`], which walks all of it and has the words.
+//! What is stale will be built, but not below something that failed: there it is blocked itself, and so is all that stands
+//! on it.
 
-use super::above::{Above, Freshness, Sight};
-use crate::model::Over;
-use std::collections::BTreeSet;
+use super::above::{Above, Freshness, Sight, name, waits_for};
+use crate::model::{Node, Over};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 impl Sight<'_> {
     /// How everything upstream of a node stands, without words.
     pub(super) fn over(&self, place: usize) -> Over {
         let graph = &self.ours.graph;
-        if graph.is_entangled(place) {
-            return match self.above(place) {
-                Above::Settled => Over::Settled,
-                Above::Blocked(_) => Over::Blocked,
-                Above::Waits(_) => Over::Waits,
-            };
-        }
-        // No way leads back to its ref: what is found from another ref is the same for whoever asks.
         let own = &graph.nodes()[place];
-        let mut worst = Over::Settled;
-        let mut seen = BTreeSet::from([place]);
-        let mut next = vec![place];
-        while let Some(at) = next.pop() {
-            for up in graph.ups(at).map(|edge| edge.to) {
-                let node = &graph.nodes()[up];
-                if node.project != own.project || node.reference != own.reference {
-                    worst = worst.max(self.seen_from_below(up));
-                } else if seen.insert(up) {
-                    if let Freshness::Failed(_) = self.freshness(up) {
-                        worst = worst.max(Over::Blocked);
+        self.looking_up(place, |outlook| {
+            let mut worst = Over::Settled;
+            let mut seen = BTreeSet::from([place]);
+            let mut next = vec![place];
+            while let Some(at) = next.pop() {
+                for up in graph.ups(at).map(|edge| edge.to) {
+                    if !is_beside(&graph.nodes()[up], own) {
+                        worst = worst.max(outlook(up));
+                    } else if seen.insert(up) {
+                        if let Freshness::Failed(_) = self.freshness(up) {
+                            worst = worst.max(Over::Blocked);
+                        }
+                        next.push(up);
                     }
-                    next.push(up);
-                }
-                if worst == Over::Waits {
-                    return worst;
+                    if worst == Over::Waits {
+                        return worst;
+                    }
                 }
             }
-        }
-        worst
+            worst
+        })
     }
 
-    /// How a node and all that is above it stand, for those on other refs.
-    fn seen_from_below(&self, place: usize) -> Over {
+    /// The same in words, which are about the nearest one that is a reason for it.
+    pub fn above(&self, place: usize) -> Above {
+        let graph = &self.ours.graph;
+        let own = &graph.nodes()[place];
+        self.looking_up(place, |outlook| {
+            let mut seen = BTreeSet::from([place]);
+            let mut next = VecDeque::from([place]);
+            let mut blocked = None;
+            while let Some(at) = next.pop_front() {
+                for up in graph.ups(at).map(|edge| edge.to) {
+                    if !seen.insert(up) {
+                        continue;
+                    }
+                    let node = &graph.nodes()[up];
+                    // What stands beside it is built by the same job.
+                    let is_beside = is_beside(node, own);
+                    if let Some(job) = self.moving(node).filter(|_| !is_beside) {
+                        return Above::Waits(waits_for(node, job));
+                    }
+                    match self.freshness(up) {
+                        Freshness::Stale if !is_beside && outlook(up) == Over::Waits => {
+                            return Above::Waits(format!("{} is to be built again", name(node)));
+                        }
+                        Freshness::Failed(job) => {
+                            blocked.get_or_insert_with(|| format!("{} failed (job {job})", name(node)));
+                        }
+                        Freshness::Fresh | Freshness::Stale | Freshness::Uncured => {}
+                    }
+                    next.push_back(up);
+                }
+            }
+            blocked.map_or(Above::Settled, Above::Blocked)
+        })
+    }
+
+    /// Asks how a node of another ref and all that is above it stand.
+    fn looking_up<T>(&self, place: usize, ask: impl FnOnce(&mut dyn FnMut(usize) -> Over) -> T) -> T {
+        let graph = &self.ours.graph;
+        if graph.is_entangled(place) {
+            // A way may lead back to its ref: that is another answer for each who asks.
+            let own = &graph.nodes()[place];
+            let mut known = HashMap::new();
+            return ask(&mut |up| self.outlook(up, Some(own), &mut known));
+        }
+        let mut known = std::mem::take(&mut self.known.borrow_mut().over);
+        let answer = ask(&mut |up| self.outlook(up, None, &mut known));
+        self.known.borrow_mut().over = known;
+        answer
+    }
+
+    /// How a node and all that is above it stand, for whoever is below; what stands beside the asker is no reason to wait.
+    fn outlook(&self, place: usize, asker: Option<&Node>, known: &mut HashMap<usize, Over>) -> Over {
         let graph = &self.ours.graph;
         let mut next = vec![place];
         while let Some(at) = next.last().copied() {
-            if self.known.borrow().over.contains_key(&at) {
+            if known.contains_key(&at) {
                 next.pop();
                 continue;
             }
-            let own = match self.moves(at) {
-                true => Over::Waits,
-                false => match self.freshness(at) {
-                    Freshness::Stale => Over::Waits,
-                    Freshness::Failed(_) => Over::Blocked,
-                    Freshness::Fresh | Freshness::Uncured => Over::Settled,
-                },
+            let node = &graph.nodes()[at];
+            let is_beside = asker.is_some_and(|asker| is_beside(node, asker));
+            let moves = match asker {
+                None => self.moves(at),
+                Some(_) => !is_beside && self.moving(node).is_some(),
             };
-            let mut worst = own;
+            let mut above = Over::Settled;
             let before = next.len();
-            if own != Over::Waits {
-                let known = self.known.borrow();
+            if !moves {
                 for up in graph.ups(at).map(|edge| edge.to) {
-                    match known.over.get(&up) {
-                        Some(over) => worst = worst.max(*over),
+                    match known.get(&up) {
+                        Some(over) => above = above.max(*over),
                         None => next.push(up),
                     }
                 }
             }
-            if next.len() == before {
-                self.known.borrow_mut().over.insert(at, worst);
-                next.pop();
+            if next.len() > before {
+                continue;
             }
+            let over = match moves {
+                true => Over::Waits,
+                false => match self.freshness(at) {
+                    Freshness::Stale if is_beside || above == Over::Blocked => above,
+                    Freshness::Stale => Over::Waits,
+                    Freshness::Failed(_) => above.max(Over::Blocked),
+                    Freshness::Fresh | Freshness::Uncured => above,
+                },
+            };
+            known.insert(at, over);
+            next.pop();
         }
-        self.known.borrow().over.get(&place).copied().unwrap_or(Over::Waits)
+        known.get(&place).copied().unwrap_or(Over::Waits)
     }
 
     /// Whether a job may yet release a node, or anything above it.
@@ -103,4 +154,8 @@ impl Sight<'_> {
         }
         known.moves.get(&place).copied().unwrap_or(true)
     }
+}
+
+fn is_beside(node: &Node, other: &Node) -> bool {
+    node.project == other.project && node.reference == other.reference
 }

@@ -4,6 +4,7 @@
 use crate::chains::{Shape, farm, file, name, tree};
 use crate::farm::{Farm, Luck, cases};
 use crate::world::{project, reference};
+use pipelined::config::Chain;
 use pipelined::model::{ImageName, Node};
 use pipelined::reconcile::{Freshness, Ours, Sight};
 use proptest::prelude::*;
@@ -45,15 +46,22 @@ struct Storm {
 
 impl Storm {
     /// All is released already.
-    fn new(shape: Shape, limit: usize, deaf: Vec<bool>) -> Self {
+    fn new(shape: Shape, limit: usize, deaf: Vec<bool>, atomic: &[bool]) -> Self {
         let order: Vec<usize> = (0..shape.len()).collect();
         let mut farm = farm(&shape, limit, false, &|n| deaf[n % deaf.len()], &order);
         // Looks at all bases again and again are no part of this.
         farm.configure(|config| {
             let images = config.projects.values_mut().flat_map(|project| &mut project.images);
-            images.for_each(|image| image.update.every = Duration::from_secs(24 * 3600));
+            for (n, image) in images.enumerate() {
+                image.update.every = Duration::from_secs(24 * 3600);
+                if atomic.get(n % atomic.len().max(1)) == Some(&true) {
+                    image.chain = Chain::Atomic;
+                }
+            }
         });
         farm.seed();
+        // With this it starts.
+        farm.crash();
         Self { farm, shape, deaf }
     }
 
@@ -143,8 +151,8 @@ fn node(n: usize) -> Node {
     }
 }
 
-fn storm(shape: Shape, limit: usize, deaf: Vec<bool>, ops: Vec<Op>) {
-    let mut storm = Storm::new(shape, limit, deaf);
+fn storm(shape: Shape, limit: usize, deaf: Vec<bool>, atomic: &[bool], ops: Vec<Op>) {
+    let mut storm = Storm::new(shape, limit, deaf, atomic);
     for op in ops {
         storm.apply(op);
     }
@@ -180,7 +188,20 @@ proptest! {
         many in sizes(), seed: u64, limit in 1..9usize,
         deaf in prop::collection::vec(prop::bool::weighted(0.4), 1..40), ops in prop::collection::vec(op(), 1..120),
     ) {
-        storm(shaped(many, seed), limit, deaf, ops);
+        storm(shaped(many, seed), limit, deaf, &[], ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn whatever_happens_to_atomic_waves_all_is_fresh_at_last(
+        many in sizes(), seed: u64, limit in 1..9usize,
+        deaf in prop::collection::vec(prop::bool::weighted(0.4), 1..40),
+        atomic in prop::collection::vec(prop::bool::weighted(0.1), 1..40), ops in prop::collection::vec(op(), 1..120),
+    ) {
+        storm(shaped(many, seed), limit, deaf, &atomic, ops);
     }
 }
 
@@ -192,6 +213,6 @@ proptest! {
         seed: u64, limit in 2..9usize,
         deaf in prop::collection::vec(prop::bool::weighted(0.4), 20..40), ops in prop::collection::vec(op(), 60..100),
     ) {
-        storm(shaped(2000, seed), limit, deaf, ops);
+        storm(shaped(2000, seed), limit, deaf, &[], ops);
     }
 }

@@ -1,7 +1,7 @@
 //! Jobs of one ref that take turns while other images move: what random storms have found, step by step.
 
 use crate::farm::{Farm, File, Luck, Tree, node};
-use crate::world::commit;
+use crate::world::{commit, project};
 use pipelined::model::{JobId, Outcome};
 use pipelined::reconcile::Freshness;
 
@@ -160,4 +160,56 @@ fn a_commit_that_was_asked_for_is_the_tip_also_before_the_next_look() {
         let standing = &farm.state().updates.standings[&node("two", image)];
         assert_eq!(standing.commit, commit(2), "{image}: {}", farm.told());
     }
+}
+
+#[test]
+fn a_wave_does_not_wait_for_what_is_stale_and_blocked() {
+    let images = [
+        ("app", ["base", "mid"]),
+        ("base", ["outside", "outside"]),
+        ("mid", ["ruby", "beside"]),
+    ];
+    let ruby = ("ruby", ["outside", "outside"]);
+    let all: Vec<(&str, [&str; 2])> = images.into_iter().chain([ruby]).collect();
+    let names: Vec<[&str; 1]> = all.iter().map(|(name, _)| [*name]).collect();
+    let projects: Vec<(&str, &[&str])> = names.iter().map(|own| (own[0], &own[..])).collect();
+    let mut farm = Farm::new(1, true, &projects);
+    farm.outside("outside", 1);
+    farm.outside("beside", 1);
+    for (name, bases) in &all {
+        farm.push(name, tree(&[(name, bases)], 1));
+    }
+    farm.poll_all();
+    farm.settle();
+    assert_at_rest(&farm);
+
+    // What is above `mid` fails, and then something else is new below `mid`.
+    farm.outside("outside", 2);
+    farm.pass(8000);
+    for name in ["base", "ruby"] {
+        let mut jobs = farm.state().jobs.values();
+        let job = jobs.find(|job| job.project == project(name)).unwrap().id;
+        farm.cancel(job);
+    }
+    farm.run();
+    farm.outside("beside", 2);
+    farm.pass(8000);
+    farm.run();
+    assert_eq!(farm.stand()[&node("mid", "mid")].0, Freshness::Stale, "{}", farm.told());
+
+    farm.atomic("base");
+    push(&mut farm, "base", tree(&[("base", &["outside"])], 2));
+    farm.run();
+    let last = farm.done.values().rfind(|(job, _)| job.project == project("base"));
+    let (job, outcome) = last.unwrap();
+    assert_eq!(*outcome, Outcome::Failed);
+    assert!(
+        job.note.starts_with("its wave is not released: blocked: ruby failed"),
+        "{}",
+        job.note
+    );
+    push(&mut farm, "ruby", tree(&[("ruby", &["outside"])], 2));
+    farm.settle();
+    assert_at_rest(&farm);
+    assert_eq!(farm.state().updates.standings[&node("base", "base")].commit, commit(2));
 }
