@@ -215,4 +215,14 @@ proptest! {
     ) {
         storm(shaped(2000, seed), limit, deaf, &[], ops);
     }
+
+    #[test]
+    fn two_thousand_images_of_atomic_waves_are_fresh_at_last(
+        seed: u64, limit in 2..9usize,
+        deaf in prop::collection::vec(prop::bool::weighted(0.4), 20..40),
+        atomic in prop::collection::vec(prop::bool::weighted(0.05), 20..40),
+        ops in prop::collection::vec(op(), 60..100),
+    ) {
+        storm(shaped(2000, seed), limit, deaf, &atomic, ops);
+    }
 }
