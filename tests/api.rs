@@ -99,7 +99,10 @@ async fn answer(mut rx: mpsc::Receiver<Command>) {
                 true => answer.send(Err(Refused("no image".to_owned()))).unwrap(),
                 false => answer.send(Ok(RebuildStarted::default())).unwrap(),
             },
-            Command::Cancel { jobs, answer } => answer.send(Ok(jobs)).unwrap(),
+            Command::Cancel { jobs, answer } => {
+                let (jobs, finishing) = jobs.into_iter().partition(|job| job.0 < 2);
+                answer.send(Ok(Cancelled { jobs, finishing })).unwrap();
+            }
             Command::Poll { project, answer } => answer.send(Ok(if project.is_some() { 1 } else { 3 })).unwrap(),
             Command::Pokes { asked, answer } => match asked.images.is_empty() {
                 true => answer.send(Ok(PokesSent::default())).unwrap(),
@@ -141,8 +144,8 @@ fn every_request_reaches_the_daemon_and_its_answer_comes_back() {
     assert_eq!(round, 4);
     let round: UpdatesRound = call(&fake.workdir, Method::GET, "/updates/4", None).unwrap();
     assert!(!round.is_finished() && round.of == 4);
-    let Cancelled { jobs } = fake.post("/cancel", json!({"jobs": [1, 2]})).unwrap();
-    assert_eq!(jobs, [JobId(1), JobId(2)]);
+    let Cancelled { jobs, finishing } = fake.post("/cancel", json!({"jobs": [1, 2]})).unwrap();
+    assert_eq!((&jobs[..], &finishing[..]), (&[JobId(1)][..], &[JobId(2)][..]));
     assert_eq!(fake.post::<Polled>("/poll", json!({})).unwrap().remotes, 3);
     assert!(fake.posted("/pokes", "").contains("{\"pokes\":[]}"));
     assert_eq!(

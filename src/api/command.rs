@@ -1,6 +1,6 @@
 //! Requests to the daemon.
 
-use super::message::Looks;
+use super::message::{Cancelled, Looks};
 use super::pokes::{PokesAsked, PokesSent};
 use super::rebuild::{RebuildAsked, RebuildStarted};
 use super::updates::{UpdatesAsked, UpdatesRound, UpdatesStarted};
@@ -36,8 +36,8 @@ pub enum Command {
     Cancel {
         /// Which, by number.
         jobs: Vec<JobId>,
-        /// Those that had no outcome yet.
-        answer: Answer<Vec<JobId>>,
+        /// What comes of it.
+        answer: Answer<Cancelled>,
     },
     /// Build released images again, with what stands on them.
     Rebuild {

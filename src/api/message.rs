@@ -30,10 +30,13 @@ pub struct CancelAsked {
 }
 
 /// The answer to `POST /cancel`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cancelled {
-    /// Those that had no outcome yet.
+    /// Those that had no outcome yet, and are to end.
     pub jobs: Vec<JobId>,
+    /// Those that are finished all the same: they move references with an atomic wave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finishing: Vec<JobId>,
 }
 
 /// `POST /poll`.

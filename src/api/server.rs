@@ -5,7 +5,7 @@
 
 use super::command::{Answer, Command, Refused};
 use super::hooks::{Hooks, trusted};
-use super::message::{BuildAsked, CancelAsked, Cancelled, PollAsked, Polled, Queued, Reloaded};
+use super::message::{BuildAsked, CancelAsked, PollAsked, Polled, Queued, Reloaded};
 use super::pokes::PokesAsked;
 use super::rebuild::RebuildAsked;
 use super::updates::UpdatesAsked;
@@ -100,7 +100,7 @@ async fn rebuild(State(tx): State<Sender>, body: Bytes) -> Result<Response, Uncl
 async fn cancel(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {
     let CancelAsked { jobs } = read(&body)?;
     let command = |answer| Command::Cancel { jobs, answer };
-    Ok(ask(&tx, command, |jobs| Cancelled { jobs }).await)
+    Ok(ask(&tx, command, |cancelled| cancelled).await)
 }
 
 async fn poll(State(tx): State<Sender>, body: Bytes) -> Result<Response, Unclear> {

@@ -5,7 +5,7 @@ use super::place::{call, must_be_known, must_run, workdir};
 use super::refs;
 use crate::api::{CancelAsked, Cancelled};
 use crate::model::{JobId, ProjectName};
-use crate::store::{JobFilter, Store};
+use crate::store::{JobFilter, JobRecord, Store};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -53,22 +53,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&answer)?)?;
-    } else if answer.jobs.is_empty() {
+    } else if answer.jobs.is_empty() && answer.finishing.is_empty() {
         writeln!(out, "nothing to cancel")?;
     }
     let store = Store::open_read(&workdir)?;
-    for id in answer.jobs.iter().filter(|_| !args.json) {
-        match store.job(*id)? {
-            Some(record) => {
-                let job = record.job;
-                let (name, commit) = (job.reference.short(), job.commit.short());
-                writeln!(out, "cancelled job {id} ({} {name} {commit})", job.project)?;
-            }
-            None => writeln!(out, "cancelled job {id}")?,
+    if !args.json {
+        for id in &answer.jobs {
+            writeln!(out, "cancelled {}", name(&store, *id)?)?;
+        }
+        for id in &answer.finishing {
+            let name = name(&store, *id)?;
+            writeln!(
+                out,
+                "not cancelled: {name}: its wave is being released, and that is finished"
+            )?;
         }
     }
     let none = answer.jobs.is_empty();
     Ok(if none { Exit::Failed } else { Exit::Fine }.into())
+}
+
+/// `job 12 (ruby main 5bf417f5)`
+fn name(store: &Store, id: JobId) -> anyhow::Result<String> {
+    let Some(JobRecord { job, .. }) = store.job(id)? else {
+        return Ok(format!("job {id}"));
+    };
+    let (name, commit) = (job.reference.short(), job.commit.short());
+    Ok(format!("job {id} ({} {name} {commit})", job.project))
 }
 
 fn live(workdir: &Path, project: &ProjectName, args: &Args) -> anyhow::Result<Vec<JobId>> {

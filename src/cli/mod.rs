@@ -7,6 +7,7 @@ mod blocked;
 mod build;
 mod cancel;
 pub mod check;
+mod circles;
 pub mod common;
 mod completions;
 pub mod config;

@@ -1,6 +1,7 @@
 //! `pipelined status`: how everything stands, from the record, with or without a daemon.
 
 use super::blocked::{self, blocked};
+use super::circles::{self, circles};
 use super::common::{ConfigArgs, Exit};
 use super::failed_waves::{self, failed};
 use super::place::{Place, must_be_known};
@@ -82,6 +83,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
     let mut pokes = Vec::new();
     let mut blocked_images = Vec::new();
     let mut failed_waves = Vec::new();
+    let mut all_circles = Vec::new();
     let state = store.map(Store::load_state).transpose()?.unwrap_or_default();
     if let Some(store) = store {
         pokes = poked(store, &state, place.config.as_ref(), only)?;
@@ -92,6 +94,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
             updates = UpdatesView::new(&state, config, chains, only, runs(place), Timestamp::now());
             blocked_images = blocked(&state, chains, only);
             failed_waves = failed(&state, chains, only);
+            all_circles = circles(chains, only);
         }
         let wait_of = |job: JobId| Some(chains.as_ref()?.wait_of(job)?.to_owned());
         let job_view = |record: JobRecord| JobView {
@@ -165,6 +168,7 @@ fn view(place: &Place, store: Option<&Store>, only: Option<&ProjectName>, all: b
         updates,
         blocked: blocked_images,
         failed_waves,
+        circles: all_circles,
         pokes,
     })
 }
@@ -263,6 +267,7 @@ fn print(out: &mut impl Write, place: &Place, view: &StatusView, all: bool) -> s
     }
     blocked::print(out, &view.blocked, style)?;
     failed_waves::print(out, &view.failed_waves, style)?;
+    circles::print(out, &view.circles, style)?;
     if !view.pokes.is_empty() {
         let heading = style.strong("Pokes that were not taken");
         writeln!(out, "\n{heading} (send them again: pipelined poke):")?;

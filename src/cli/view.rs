@@ -3,6 +3,7 @@
 //! These names are a promise: a field may be added, none may go or change its meaning. No credential is in them.
 
 use super::blocked::BlockedView;
+use super::circles::CircleView;
 use super::failed_waves::FailedWaveView;
 use super::poke_view::PokedView;
 use super::style::plain;
@@ -32,6 +33,8 @@ pub(super) struct StatusView {
     pub blocked: Vec<BlockedView>,
     /// Atomic waves that failed and are not released since; none are known if the config is not.
     pub failed_waves: Vec<FailedWaveView>,
+    /// Images that stand on themselves; none are known if the config is not.
+    pub circles: Vec<CircleView>,
     /// Places outside that were not told of a release: it was rejected, given up, or does not get through.
     pub pokes: Vec<PokedView>,
 }

@@ -106,7 +106,12 @@ impl Wave {
         let mut look = Look::default();
         let first = self.jobs.first().copied().unwrap_or(self.number);
         let mut any_live = false;
-        let records = store.wave(self.number)?;
+        let numbers = self.numbers(store)?;
+        let mut records = Vec::new();
+        for number in &numbers {
+            records.extend(store.wave(*number)?);
+        }
+        records.sort_by_key(|record| record.job.id);
         // A wave that was there before may have ended jobs, which are none of this one.
         for record in records.iter().filter(|r| r.job.id >= first || r.job.is_live()) {
             any_live |= record.job.is_live();
@@ -114,40 +119,49 @@ impl Wave {
         }
         if !any_live {
             look.is_over = match config {
-                Some(config) => self.rest(store, config, &mut look)?,
+                Some(config) => rest(&numbers, store, config, &mut look)?,
                 None => true,
             };
         }
         Ok(look)
     }
 
-    /// Whether nothing will be queued any more because of it. What is blocked by it is added.
-    fn rest(&self, store: &Store, config: &Config, look: &mut Look) -> Result<bool, StoreError> {
-        let state = store.load_state()?;
-        let ours = Ours::of(&state, config);
-        let chains = Chains::new(&state, config, &ours);
-        let mut is_over = !state.jobs.values().any(|job| job.wave == self.number);
-        for place in below(look.images.keys(), &ours.graph) {
-            if chains.is_to_come(place, self.number) {
-                is_over = false;
-                continue;
-            }
-            let node = &ours.graph.nodes()[place];
-            let stands = chains.stands(place);
-            // What has its own end in this wave tells more.
-            if stands.state == Word::Blocked && !look.images.contains_key(node) {
-                let blocked = ImageStands {
-                    job: None,
-                    state: "blocked",
-                    note: stands.why,
-                    is_over: true,
-                    is_good: false,
-                };
-                look.images.insert(node.clone(), blocked);
-            }
+    /// Its own number, and that of the atomic wave with which some of its jobs are released.
+    fn numbers(&self, store: &Store) -> Result<BTreeSet<JobId>, StoreError> {
+        let mut numbers = BTreeSet::from([self.number]);
+        for id in &self.jobs {
+            numbers.extend(store.job(*id)?.map(|record| record.job.wave));
         }
-        Ok(is_over)
+        Ok(numbers)
     }
+}
+
+/// Whether nothing will be queued any more because of it. What is blocked by it is added.
+fn rest(waves: &BTreeSet<JobId>, store: &Store, config: &Config, look: &mut Look) -> Result<bool, StoreError> {
+    let state = store.load_state()?;
+    let ours = Ours::of(&state, config);
+    let chains = Chains::new(&state, config, &ours);
+    let mut is_over = !state.jobs.values().any(|job| waves.contains(&job.wave));
+    for place in below(look.images.keys(), &ours.graph) {
+        if waves.iter().any(|wave| chains.is_to_come(place, *wave)) {
+            is_over = false;
+            continue;
+        }
+        let node = &ours.graph.nodes()[place];
+        let stands = chains.stands(place);
+        // What has its own end in this wave tells more.
+        if stands.state == Word::Blocked && !look.images.contains_key(node) {
+            let blocked = ImageStands {
+                job: None,
+                state: "blocked",
+                note: stands.why,
+                is_over: true,
+                is_good: false,
+            };
+            look.images.insert(node.clone(), blocked);
+        }
+    }
+    Ok(is_over)
 }
 
 /// Images of a job; those of a whole commit are known by what became of them, and before that stands the project for them.

@@ -11,7 +11,7 @@ use super::pokes::Pokes;
 use super::polls::Polls;
 use super::updates::Checks;
 use super::watch::ConfigWatch;
-use crate::api::Command;
+use crate::api::{Answer, Command, Refused};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::git::Mirrors;
@@ -75,6 +75,8 @@ pub(super) struct Daemon {
     pub listening: Listening,
     /// The config may say that they are taken elsewhere.
     pub listen_anew: bool,
+    /// Who has asked for a reload, and what came of it, until the rest of it is done.
+    pub reloaded: Option<(Answer<String>, Result<String, Refused>)>,
     pub followers: Followers,
     pub gate: Gate,
     pub started: Timestamp,
@@ -117,6 +119,7 @@ impl Daemon {
             watch: None,
             listening,
             listen_anew: false,
+            reloaded: None,
             followers: Followers::of(&config),
             gate: Gate::default(),
             started: Timestamp::now(),

@@ -145,21 +145,37 @@ impl Daemon {
         self.listen_anew = true;
     }
 
-    /// After another config: hooks are taken where that says.
+    /// After another config: hooks are taken where that says, and who asked for the reload hears how that went.
     pub(super) async fn tend_door(&mut self) {
-        if !std::mem::take(&mut self.listen_anew) {
+        let trouble = self.move_door().await;
+        let Some((answer, outcome)) = self.reloaded.take() else {
             return;
+        };
+        let _ = answer.send(outcome.map(|summary| match trouble {
+            Some(trouble) => format!("{}\n{trouble}", summary.trim_end()),
+            None => summary,
+        }));
+    }
+
+    /// What is wrong with the new place, if there is one.
+    async fn move_door(&mut self) -> Option<String> {
+        if !std::mem::take(&mut self.listen_anew) {
+            return None;
         }
         let before = self.listening.at();
         if let Err(error) = self.listening.listen(self.config.listen).await {
             let error = crate::model::error_chain(&error);
-            match self.listening.at() {
-                Some(at) => tracing::error!(error, "webhooks are taken on {at} as before"),
-                None => tracing::error!(error, "no webhooks are taken by TCP; reload to try again"),
-            }
-        } else if let (Some(before), None) = (before, self.listening.at()) {
+            let taken = match self.listening.at() {
+                Some(at) => format!("webhooks are taken on {at} as before"),
+                None => "no webhooks are taken by TCP; reload to try again".to_owned(),
+            };
+            tracing::error!(error, "{taken}");
+            return Some(format!("error: {error}: {taken}"));
+        }
+        if let (Some(before), None) = (before, self.listening.at()) {
             tracing::info!("no webhooks are taken on {before} any more");
         }
+        None
     }
 }
 

@@ -3,7 +3,7 @@
 use super::core::Daemon;
 use super::happening::Happening;
 use super::polls::{Counts, Noteworthy};
-use crate::api::{Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
+use crate::api::{Cancelled, Command, DaemonStatus, PollStatus, Refused, RegistryStatus, RemoteStatus};
 use crate::config::Project;
 use crate::git::RefList;
 use crate::model::{CommitId, JobId, Mode, ProjectName, RefName, mask_url};
@@ -48,7 +48,8 @@ impl Daemon {
                 let _ = answer.send(Ok(self.hooked(sender, &hints)));
             }
             Command::Reload(answer) => {
-                let _ = answer.send(self.reload().map_err(Refused));
+                let outcome = self.reload().map_err(Refused);
+                self.reloaded = Some((answer, outcome));
             }
         }
     }
@@ -123,18 +124,21 @@ impl Daemon {
             .ok_or_else(|| Refused(project.map_or_else(String::new, |name| unknown(name).0)))
     }
 
-    fn cancel(&mut self, jobs: &[JobId]) -> Result<Vec<JobId>, Refused> {
-        let live: Vec<JobId> = jobs
-            .iter()
-            .copied()
-            .filter(|id| self.state.jobs.contains_key(id))
-            .collect();
-        for job in &live {
+    fn cancel(&mut self, jobs: &[JobId]) -> Result<Cancelled, Refused> {
+        let mut cancelled = Cancelled::default();
+        for id in jobs {
+            let Some(job) = self.state.jobs.get(id) else { continue };
+            match self.state.is_moving_with_its_wave(job) {
+                true => cancelled.finishing.push(*id),
+                false => cancelled.jobs.push(*id),
+            }
+        }
+        for job in cancelled.jobs.iter().chain(&cancelled.finishing) {
             if self.decide(Event::CancelRequested { job: *job }).is_none() {
                 return Err(cannot_record());
             }
         }
-        Ok(live)
+        Ok(cancelled)
     }
 
     fn resolve(&self, name: ProjectName, wanted: Option<String>, answer: BuildAnswer) {

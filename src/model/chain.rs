@@ -116,6 +116,8 @@ pub struct Ground {
     pub needs: BTreeMap<ImageName, Vec<BaseUsed>>,
     /// By which digests the content of each released image is known: what comes to the same makes nothing stale.
     pub released: BTreeMap<ImageName, BTreeSet<Digest>>,
+    /// The wave that it is of by now; none: the one that it began with.
+    pub wave: Option<JobId>,
 }
 
 /// A project without images as it is after its last good job, for those that need it.

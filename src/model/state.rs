@@ -1,8 +1,8 @@
 //! What the planner knows: the live jobs, and what the last look at each remote saw.
 
 use super::{
-    CommitId, Job, JobId, Jobs, Memo, Node, Outcome, Poke, PokeId, ProjectName, RefName, ReleasePlan, Updates,
-    update::Checking,
+    CommitId, Job, JobId, Jobs, Memo, Node, Outcome, Poke, PokeId, ProjectName, RefName, ReleasePlan, ReleaseStage,
+    Updates, update::Checking,
 };
 use std::collections::BTreeMap;
 
@@ -77,6 +77,12 @@ impl State {
         let failed = self.updates.links.get(node)?.failed.as_ref()?;
         let tip = self.projects.get(&node.project)?.refs.get(&node.reference)?;
         (*tip == failed.0).then_some(failed)
+    }
+
+    /// Whether a job moves the references of an atomic wave: from then on nothing can be taken back.
+    pub fn is_moving_with_its_wave(&self, job: &Job) -> bool {
+        let plan = self.releasing.get(&job.id);
+        job.atomic.is_some() && plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving)
     }
 
     /// Whether nothing is left to do before the daemon may go.

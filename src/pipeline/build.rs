@@ -110,6 +110,7 @@ impl<'a> Attempt<'a> {
         let bases: Vec<_> = ready.iter().map(|base| base.used.clone()).collect();
         let origin = Origin {
             job: &self.work.job,
+            wave: self.ground.wave.unwrap_or(self.work.job.wave),
             remote: &self.work.project.remote,
             bases: &bases,
             final_base: prepared.final_base.as_deref(),

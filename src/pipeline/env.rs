@@ -174,6 +174,9 @@ pub(super) fn image_variables(result: &ImageResult, name: Option<String>) -> Vec
     known.collect()
 }
 
+/// The variable that changes when a job becomes a part of another wave.
+pub(super) const WAVE_VARIABLE: &str = "BUILD_WAVE";
+
 fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str, OsString)> {
     let short_name = OsString::from_vec(job.reference.short().to_vec());
     let commit = job.commit.as_str();
@@ -193,7 +196,7 @@ fn job_variables(project: &Project, job: &Job, dir: &Path) -> Vec<(&'static str,
         ("BUILD_SHORT_COMMIT", job.commit.short().into()),
         ("BUILD_NUMBER", job.number.to_string().into()),
         ("BUILD_REASON", job.reason.as_str().into()),
-        ("BUILD_WAVE", job.wave.to_string().into()),
+        (WAVE_VARIABLE, job.wave.to_string().into()),
         ("BUILD_DIR", dir.into()),
         ("BUILD_PATH", dir.join("build").into()),
         ("BUILD_DROP", dir.join("drop").into()),

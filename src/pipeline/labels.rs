@@ -2,7 +2,7 @@
 //!
 //! A parent's values are overwritten, never trusted: an image without a base says so by an empty value.
 
-use crate::model::{BaseUsed, Job, mask_url};
+use crate::model::{BaseUsed, Job, JobId, mask_url};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ pub(super) struct Origin<'a> {
     pub remote: &'a str,
     /// All that it builds FROM.
     pub bases: &'a [BaseUsed],
+    /// With what it is released.
+    pub wave: JobId,
     /// The name of the one that its last stage stands on.
     pub final_base: Option<&'a str>,
     /// The commit's time, if the image is to be the same whenever it is built: then nothing of this run may be in it.
@@ -48,7 +50,7 @@ impl Origin<'_> {
         if self.source_date.is_none() {
             own.push(("job", job.number.to_string()));
             own.push(("reason", job.reason.as_str().to_owned()));
-            own.push(("wave", job.wave.to_string()));
+            own.push(("wave", self.wave.to_string()));
         }
         own.into_iter()
             .map(|(key, value)| (format!("pipelined.{key}"), value))

@@ -5,12 +5,13 @@
 //! points at.
 
 use super::attempt::Attempt;
-use super::env::JobEnv;
+use super::env::{JobEnv, WAVE_VARIABLE};
 use super::images::Planned;
 use super::prepare::aside;
 use super::select::Choice;
-use crate::model::{Failure, FailureKind, ImageName, Learned, Links, Step, remote_key};
+use crate::model::{Failure, FailureKind, Ground, ImageName, Learned, Links, Step, remote_key};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -43,13 +44,23 @@ impl<'a> Attempt<'a> {
         let is_default = is_asked.then(|| default.as_ref() == Some(&self.work.job.reference));
         let learned = self.learned(&planned, &remotes, is_default);
         match self.work.desk.learned(self.work.job.id, learned).await {
-            Ok(ground) => self.ground = ground,
+            Ok(ground) => self.stand_on(ground),
             Err(failure) if failure.kind == FailureKind::Waiting => {
                 return Err(self.waits(Step::Pull, &format!("waits: {failure}"), failure));
             }
             Err(failure) => return Err(failure),
         }
         Ok(planned)
+    }
+
+    fn stand_on(&mut self, ground: Ground) {
+        if let Some(wave) = ground.wave {
+            let of_wave = |(name, _): &&mut (OsString, OsString)| name == WAVE_VARIABLE;
+            if let Some((_, value)) = self.runner.env.iter_mut().find(of_wave) {
+                *value = wave.to_string().into();
+            }
+        }
+        self.ground = ground;
     }
 
     /// Says that the attempt ends for now, unless somebody wants it to end for good.

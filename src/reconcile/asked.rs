@@ -2,7 +2,7 @@
 
 use super::event::Effect;
 use super::handle::{Tip, Turn, Why};
-use crate::model::{CommitId, Job, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName, ReleaseStage};
+use crate::model::{CommitId, JobId, JobState, Mode, Outcome, ProjectName, Reason, RefName};
 
 impl Turn<'_> {
     /// A person asks for the commit that a ref was just seen at.
@@ -46,16 +46,10 @@ impl Turn<'_> {
         self.decision.effects.push(Effect::Queued(id));
     }
 
-    /// From then on nothing can be taken back.
-    pub(super) fn is_moving_with_its_wave(&self, job: &Job) -> bool {
-        let plan = self.state.releasing.get(&job.id);
-        job.atomic.is_some() && plan.is_some_and(|plan| plan.stage == ReleaseStage::Moving)
-    }
-
     pub(super) fn cancel_requested(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else { return };
         match job.state {
-            JobState::Queued { .. } | JobState::Running { .. } if self.is_moving_with_its_wave(job) => {
+            JobState::Queued { .. } | JobState::Running { .. } if self.state.is_moving_with_its_wave(job) => {
                 let why = "its wave is being released: that is finished";
                 if job.note != why {
                     self.put(id, |job| job.note = why.to_owned());

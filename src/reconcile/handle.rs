@@ -274,7 +274,7 @@ impl Turn<'_> {
         let mut dropped: Vec<Job> = jobs
             .filter(|job| {
                 let is_watched = config.projects.get(&job.project).is_some_and(|project| project.enabled);
-                job.is_queued() && !is_watched && !self.is_moving_with_its_wave(job)
+                job.is_queued() && !is_watched && !self.state.is_moving_with_its_wave(job)
             })
             .cloned()
             .collect();

@@ -29,11 +29,19 @@ impl Turn<'_> {
         if let Some(why) = why {
             return self.decision.effects.push(Effect::Wait { job: id, why });
         }
-        let (ground, root) = self.ground(&job, learned, &ours);
+        let (mut ground, root) = self.ground(&job, learned, &ours);
         // Of a ref that left the config meanwhile nothing is known any more: it stays in its wave.
         let is_known = !ours.graph.of_ref(&job.project, &job.reference).is_empty();
-        if is_known && job.atomic != root {
-            self.put(id, |job| job.atomic = root);
+        if is_known {
+            // What is released together has one number, whatever brought about each of its jobs.
+            let wave = root.and_then(|root| self.state.jobs.get(&root)).map(|root| root.wave);
+            ground.wave = wave.filter(|wave| *wave != job.wave);
+            if job.atomic != root || ground.wave.is_some() {
+                self.put(id, |job| {
+                    job.atomic = root;
+                    job.wave = ground.wave.unwrap_or(job.wave);
+                });
+            }
         }
         self.note_first(&job, learned, &ours);
         self.decision.effects.push(Effect::Go { job: id, ground });

@@ -14,7 +14,7 @@ impl Turn<'_> {
     pub(super) fn start(&mut self) {
         for id in self.startable() {
             let job = self.state.jobs.get(&id);
-            let is_moving = job.is_some_and(|job| self.is_moving_with_its_wave(job));
+            let is_moving = job.is_some_and(|job| self.state.is_moving_with_its_wave(job));
             let stage = self.state.releasing.get(&id).map(|plan| plan.stage);
             self.begins(id);
             self.put(id, |job| {
@@ -128,7 +128,7 @@ impl Turn<'_> {
             JobState::Running { .. } | JobState::Done(_) => false,
         };
         let project = self.config.projects.get(&job.project);
-        is_due && (project.is_some_and(|project| project.enabled) || self.is_moving_with_its_wave(job))
+        is_due && (project.is_some_and(|project| project.enabled) || self.state.is_moving_with_its_wave(job))
     }
 }
 

@@ -137,7 +137,7 @@ fn own_verdict(at: &At, is_same: bool, was: Option<String>) -> (BaseVerdict, Opt
     let verdict = BaseVerdict::Moved {
         to: Some(to.clone()),
         how: match at.held {
-            Some(_) => format!("job {job} has built it, and it is released with all of its wave"),
+            Some(_) => format!("job {job} has built it, and it will be released with all of its wave"),
             None => format!("job {job} has released it"),
         },
         since: at.since,

@@ -4,7 +4,7 @@
 //! of them may move their references, in one decision: from then on the wave is finished, whatever happens. Until then
 //! anything that goes wrong ends all of it.
 
-use super::above::{Above, Freshness, Sight, is_held};
+use super::above::{Above, Freshness, Sight, covers, is_held};
 use super::event::Effect;
 use super::handle::Turn;
 use super::mends::{inside, outside};
@@ -109,8 +109,10 @@ impl Turn<'_> {
         for (job, stage) in ended {
             let JobState::Done(outcome) = job.state else { continue };
             let Some(root) = job.atomic else { continue };
+            // In the place of what a newer commit has overtaken before its turn that commit is built, and released with the rest.
+            let is_replaced = outcome == Outcome::Superseded && !job.is_gone() && job.id != root;
             // What was moving is finished; what came to nothing new is no failure.
-            if outcome != Outcome::Succeeded && *stage != Some(ReleaseStage::Moving) {
+            if outcome != Outcome::Succeeded && !is_replaced && *stage != Some(ReleaseStage::Moving) {
                 let name = self.name_of(job);
                 let by = self.culprits_of(job);
                 self.note_culprits(root, by);
@@ -184,7 +186,7 @@ impl Turn<'_> {
                 continue;
             }
             match self.rest(root) {
-                Rest::None => members.into_iter().for_each(|id| self.let_go(id)),
+                Rest::None => self.let_go(members),
                 Rest::Some => {}
                 Rest::Failed(why, by) => {
                     self.note_culprits(root, by);
@@ -194,11 +196,26 @@ impl Turn<'_> {
         }
     }
 
-    fn let_go(&mut self, id: JobId) {
-        self.put_stage(id, ReleaseStage::Moving);
-        self.put(id, |job| {
-            job.note = "all of its wave is good: it is released".to_owned()
-        });
+    /// All of them move their references, in the order of the graph: a parent first, as far as there are slots.
+    fn let_go(&mut self, mut members: Vec<JobId>) {
+        let graph = self.graph();
+        let jobs = &self.state.jobs;
+        let height = |id: &JobId| {
+            let job = jobs.get(id)?;
+            let of_ref = graph.of_ref(&job.project, &job.reference);
+            let own = of_ref.filter(|place| covers(job, &graph.nodes()[*place]));
+            own.map(|place| graph.height(place)).max()
+        };
+        let mut places: Vec<i64> = members.iter().filter_map(|id| Some(jobs.get(id)?.place)).collect();
+        places.sort_unstable();
+        members.sort_by_cached_key(|id| (std::cmp::Reverse(height(id)), *id));
+        for (id, place) in members.into_iter().zip(places) {
+            self.put_stage(id, ReleaseStage::Moving);
+            self.put(id, |job| {
+                job.place = place;
+                job.note = "all of its wave is good: it is released".to_owned();
+            });
+        }
     }
 
     /// What is left to be built of a wave.

@@ -143,7 +143,7 @@ fn put_job(transaction: &Transaction<'_>, job: &Job, lasting: bool, now: Timesta
            reason = excluded.reason, place = excluded.place, state = excluded.state, not_before = excluded.not_before,
            outcome = excluded.outcome, lasting = excluded.lasting, finished = excluded.finished,
            attempts = excluded.attempts, note = excluded.note, failure = excluded.failure, rebuild = excluded.rebuild,
-           atomic = excluded.atomic
+           wave = excluded.wave, atomic = excluded.atomic
          WHERE jobs.state <> 'done'",
         params![
             job.id.0,

@@ -231,6 +231,14 @@ fn what_is_removed_leaves_no_half_wave(#[case] crashes: bool) {
         moving.len() == 3 && moving.iter().all(|(_, stage)| stage == "moving"),
         "{moving:?}"
     );
+    // Too late, and whoever wants that hears it.
+    let cancel = farm.site.cli(&["cancel", "app", "main"]);
+    let said = String::from_utf8_lossy(&cancel.stdout);
+    assert!(
+        said.starts_with("not cancelled: job ") && said.contains("is finished"),
+        "{cancel:?}"
+    );
+    assert_eq!(cancel.status.code(), Some(1));
     farm.remove("ruby");
     match crashes {
         true => {

@@ -121,6 +121,13 @@ fn a_circle_is_told_by_all_of_its_images() {
         image(&scene, "two")["chain"]["circle"],
         serde_json::json!(["one", "two"])
     );
+    contains(
+        &scene.out(&["status"]),
+        &["\nCircles: these are not built again", "\n  one → two → one\n"],
+    );
+    contains(&scene.out(&["status", "two"]), &["\n  one → two → one\n"]);
+    let others = scene.json(&["status", "base", "--json"]);
+    assert_eq!(others["circles"], serde_json::json!([]));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn the_door_moves_with_the_config() {
     assert!(daemon.log().contains("plain http"), "{}", daemon.log());
     // One that is taken: the old one stays.
     let other = TcpListener::bind(&first).unwrap();
-    reload(Some(&first), "settings: listen");
+    reload(Some(&first), "settings: listen\nerror: ");
     wait_for_state("an error", SOON, || {
         let log = daemon.log();
         let told = format!("webhooks are taken on {all} as before");

@@ -213,3 +213,73 @@ fn a_wave_does_not_wait_for_what_is_stale_and_blocked() {
     assert_at_rest(&farm);
     assert_eq!(farm.state().updates.standings[&node("base", "base")].commit, commit(2));
 }
+
+/// An atomic `root`, `left` and `right` on it, and `leaf` on both; all released.
+fn diamond() -> Farm {
+    let mut farm = Farm::new(1, true, &DIAMOND.map(|(name, _)| (name, NAMES_OF[name_at(name)])));
+    farm.outside("outside", 1);
+    for (name, bases) in DIAMOND {
+        farm.push(name, tree(&[(name, bases)], 1));
+    }
+    farm.poll_all();
+    farm.settle();
+    assert_at_rest(&farm);
+    farm.atomic("root");
+    farm.built.clear();
+    farm
+}
+
+const DIAMOND: [(&str, &[&str]); 4] = [
+    ("root", &["outside"]),
+    ("left", &["root", "outside"]),
+    ("right", &["root", "outside"]),
+    ("leaf", &["left", "right"]),
+];
+const NAMES_OF: [&[&str]; 4] = [&["root"], &["left"], &["right"], &["leaf"]];
+
+fn name_at(name: &str) -> usize {
+    DIAMOND.iter().position(|(known, _)| *known == name).unwrap()
+}
+
+fn commit_of(farm: &mut Farm, name: &str) {
+    push(farm, name, tree(&[(name, DIAMOND[name_at(name)].1)], 2));
+}
+
+#[track_caller]
+fn assert_one_wave(farm: &Farm) {
+    assert_at_rest(farm);
+    let standings = &farm.state().updates.standings;
+    let wave = standings[&node("root", "root")].wave;
+    for (name, _) in DIAMOND {
+        assert_eq!(standings[&node(name, name)].wave, wave, "{name}");
+    }
+    let mut built: Vec<_> = farm.built.iter().map(|(_, node)| node.image.to_string()).collect();
+    built.sort();
+    assert_eq!(built, ["leaf", "left", "right", "root"]);
+    assert!(farm.done.values().all(|(_, outcome)| *outcome != Outcome::Failed));
+}
+
+#[test]
+fn a_commit_in_the_middle_of_a_wave_is_released_with_it() {
+    let mut farm = diamond();
+    commit_of(&mut farm, "root");
+    while farm.state().jobs[&running(&farm)].project != project("left") {
+        steps(&mut farm, &[Luck::Well]);
+    }
+    // The rebuild of its image waits for a slot, and gives way.
+    commit_of(&mut farm, "right");
+    farm.settle();
+    assert_one_wave(&farm);
+}
+
+#[test]
+fn parents_move_their_references_first() {
+    let mut farm = diamond();
+    // It is there before all others, and waits for them.
+    commit_of(&mut farm, "leaf");
+    commit_of(&mut farm, "root");
+    farm.settle();
+    assert_one_wave(&farm);
+    let moved = |name: &str| farm.state().updates.standings[&node(name, name)].since;
+    assert!(moved("root") < moved("left") && moved("left") < moved("right") && moved("right") < moved("leaf"));
+}
