@@ -413,7 +413,11 @@ impl Farm {
         let dir = job.dirs.last().unwrap();
         let finished = self.site.job_dir(&job.project, MAIN, dir);
         let running = self.site.job_dir(&job.project, MAIN, &format!("{dir}.tmp"));
-        text(&finished.join("build.log")) + &text(&running.join("build.log"))
+        // In this order: it may be renamed meanwhile.
+        match text(&running.join("build.log")) {
+            log if log.is_empty() => text(&finished.join("build.log")),
+            log => log,
+        }
     }
 
     /// The directories of a project's jobs, without the links.

@@ -80,12 +80,15 @@ impl Bench {
             );
             job.outcome() == outcome
         });
-        let dir = self.dir(commit);
-        let error = wait_for("the report", SOON, || {
-            let report = build_json(&dir);
-            (report["state"] == "done").then(|| report["error"].as_str().unwrap_or_default().to_owned())
-        });
-        (error, build_log(&dir))
+        // It is renamed after its end is on record.
+        wait_for("the report", SOON, || {
+            let dir = self.dir(commit);
+            let report = std::fs::read(dir.join("build.json")).ok()?;
+            let log = std::fs::read(dir.join("build.log")).ok()?;
+            let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+            let error = report["error"].as_str().unwrap_or_default().to_owned();
+            (report["state"] == "done").then(|| (error, String::from_utf8_lossy(&log).into_owned()))
+        })
     }
 
     /// The images as they are told of, by their names.
