@@ -69,7 +69,7 @@ fn built_and_run_with_what_the_config_says() {
         ("ctx/data", "data\n"),
         ("run.sh", RUN),
     ]);
-    scratch.write("p.env", "SECRET=s3cret-81c4\nAPI_KEY=k3y-81c4\n");
+    scratch.write("p.env", "SECRET=s3cret-qz81c4\nAPI_KEY=k3y-qz81c4\n");
     let toml = format!(
         r#"
 interval = '1h'
@@ -118,7 +118,7 @@ tmpfs = '25%'
     assert_ne!(labels["pipelined.attempt"], "forged");
     let arguments: Vec<String> = strays(&site.workdir).into_iter().map(|(_, line)| line).collect();
     assert!(arguments.iter().any(|l| l.contains("--env=SECRET")), "{arguments:?}");
-    assert!(!arguments.iter().any(|l| l.contains("81c4")), "{arguments:?}");
+    assert!(!arguments.iter().any(|l| l.contains("qz81c4")), "{arguments:?}");
     std::fs::write(running.join("drop/gate"), "").unwrap();
     let dir = site.wait_built("p", "refs/heads/main", &commit);
 
@@ -149,8 +149,8 @@ tmpfs = '25%'
     let id = podman.run(&["inspect", "--format", "{{.Id}}", "localhost/p-image:newest"]);
     for (name, expected) in [
         ("FROM_ENV", "of env"),
-        ("SECRET", "s3cret-81c4"),
-        ("API_KEY", "k3y-81c4"),
+        ("SECRET", "s3cret-qz81c4"),
+        ("API_KEY", "k3y-qz81c4"),
         ("OWN", "main!"),
         ("BUILD_PATH", "/build"),
         ("BUILD_DROP", "/drop"),
@@ -180,13 +180,13 @@ tmpfs = '25%'
     }
     let history = podman.run(&["history", "--no-trunc", "--format", "{{.CreatedBy}}", &id]);
     assert!(
-        !history.contains("81c4") && !image.to_string().contains("81c4"),
+        !history.contains("qz81c4") && !image.to_string().contains("qz81c4"),
         "{history}"
     );
     assert!(podman.containers().is_empty() && podman.working_containers().is_empty());
     // Only what the run itself wrote has it.
-    assert_eq!(files_with(&site.workdir, "81c4"), [dir.join("drop/env")]);
-    assert!(!daemon.log().contains("81c4"));
+    assert_eq!(files_with(&site.workdir, "qz81c4"), [dir.join("drop/env")]);
+    assert!(!daemon.log().contains("qz81c4"));
 
     let report = build_json(&dir);
     assert_eq!(report["state"], "done");
