@@ -5,9 +5,8 @@
 
 use super::style::{Style, plain};
 use crate::model::{CommitId, Culprit, ImageName, JobId, Node, ProjectName, RefName, State, full_name};
-use crate::reconcile::{Chains, failed_waves};
+use crate::reconcile::{Chains, covers, failed_waves};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// How many culprits are named of each wave.
@@ -101,9 +100,7 @@ fn unreleased<'a>(node: &Node, root: JobId, state: &'a State) -> Option<(&'a Com
 
 fn again(node: &Node, root: JobId, state: &State) -> Option<JobId> {
     let mut live = state.live(&node.project, &node.reference).filter(|job| job.id > root);
-    let is_built = |images: &BTreeMap<ImageName, _>| images.contains_key(&node.image);
-    let job = live.find(|job| job.rebuild.as_ref().is_none_or(|rebuild| is_built(&rebuild.images)));
-    job.map(|job| job.id)
+    live.find(|job| covers(job, node)).map(|job| job.id)
 }
 
 impl FailedWaveView {

@@ -358,7 +358,7 @@ impl<'a> Sight<'a> {
 }
 
 /// Whether a job builds an image.
-pub(super) fn covers(job: &Job, node: &Node) -> bool {
+pub fn covers(job: &Job, node: &Node) -> bool {
     job.project == node.project
         && job.reference == node.reference
         && job

@@ -38,7 +38,7 @@ mod wanted;
 mod waves;
 mod wish;
 
-pub use above::{Above, Freshness, Sight};
+pub use above::{Above, Freshness, Sight, covers};
 pub use edges::graph;
 pub use event::{Decision, Effect, Event};
 pub use handle::handle;
